@@ -1,0 +1,65 @@
+# make run    set everything up and open the window (without a display: a report and a picture of it)
+# make test   set everything up and run every check
+# More: make setup | lint | unit | compiled | digest | wheel | bench | lock | clean
+
+SCENARIO ?= aged-file-server
+SEED     ?= 7
+OUT      ?= build/run
+BIN      := .venv/bin
+
+.PHONY: run test setup setup-run lint unit compiled digest wheel bench lock clean
+
+run: setup-run
+ifneq ($(DISPLAY)$(WAYLAND_DISPLAY),)
+	$(BIN)/memviz $(SCENARIO)
+else
+	@mkdir -p $(OUT)
+	$(BIN)/memviz run $(SCENARIO) --seed $(SEED) --report json > $(OUT)/$(SCENARIO).json
+	QT_QPA_PLATFORM=offscreen $(BIN)/memviz $(SCENARIO) --seed $(SEED) --screenshot $(OUT)/$(SCENARIO).png --after 8
+	@echo "There is no display here, so the same was done without one:"
+	@echo "  report:             $(abspath $(OUT))/$(SCENARIO).json"
+	@echo "  picture of window:  $(abspath $(OUT))/$(SCENARIO).png"
+endif
+
+test: lint unit digest
+
+setup-run:
+	@packaging/setup.sh run
+
+setup:
+	@packaging/setup.sh test
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: setup
+	$(BIN)/pytest
+
+# memviz with memviz/kernel compiled by mypyc, beside the checkout: build/compiled/memviz
+compiled: setup
+	$(BIN)/python packaging/compile.py
+
+# The compiled build must give the same digests as the source.
+digest: setup
+	@if command -v gcc >/dev/null; then \
+		$(MAKE) --no-print-directory compiled && \
+		PYTHONPATH=build/compiled MEMVIZ_EXPECT=compiled $(BIN)/pytest -m digest; \
+	else echo "digest: skipped, no C compiler here: sudo apt-get install gcc"; fi
+
+wheel: setup
+	$(BIN)/python -m build --wheel --no-isolation
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+# Newest versions that pyproject.toml allows; the order of the two matters.
+lock: setup
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --upgrade -o requirements.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --upgrade --extra dev -c requirements.lock \
+		-o requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
