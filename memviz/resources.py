@@ -1,7 +1,7 @@
 """Files that memviz brings along: scenarios, themes, icons, help pages.
 
-In a checkout they lie in ``resources/`` beside the package; a wheel holds the same tree as ``memviz/resources``. Code asks
-here by the path below that folder, with slashes, and never needs to know which of the two it runs from.
+In a checkout they lie in ``resources/`` beside the package; a wheel holds the same tree as ``memviz/resources``.
+Code asks here by the path below that folder, with slashes, and never needs to know which of the two it runs from.
 """
 
 from __future__ import annotations
