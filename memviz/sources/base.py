@@ -1,0 +1,143 @@
+"""What a source is, and what can be asked of one.
+
+A source turns its world (a simulated kernel, this Linux machine, a recording) into Snapshots. It runs in a process of
+its own (``memviz.sources.host``), so everything here pickles: a ``SourceSpec`` says which source to make there, commands
+say what it shall do. A command never fails loudly: what became of it is an ``Outcome`` in a later Snapshot, found by the
+number that ``HostClient.send`` returned.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, cast
+
+from memviz.snapshot import Focus, Snapshot
+
+
+class SourceError(Exception):
+    """What is wrong with the source or its input, in one sentence that also says what to do. No traceback is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Go on until told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop after the operation at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Do ``count`` operations, or pass ``count`` scheduling points, then pause."""
+
+    count: int = 1
+    unit: Literal["op", "point"] = "op"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Hold the source to so many operations a second; 0: as fast as it can."""
+
+    ops_per_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPages:
+    """Ask for ``1 << order`` contiguous page frames and tell how that went (``Snapshot.request``)."""
+
+    order: int
+    gfp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Defragment:
+    """One pass of slab defragmentation over ``cache`` ("" is every movable cache).
+
+    Slabs with at most ``ratio`` percent of their objects in use are taken.
+    """
+
+    cache: str = ""
+    ratio: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """Compact all zones, as writing to /proc/sys/vm/compact_memory does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy:
+    """Turn a switch of the engine (``Snapshot.policies``)."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetFocus:
+    """Look closely at something: details in later Snapshots are about that."""
+
+    focus: Focus
+
+
+@dataclass(frozen=True, slots=True)
+class SetWorkload:
+    """Turn a control of the workload."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Close the source and end its process."""
+
+
+Command = (
+    Run | Pause | Step | Speed | RequestPages | Defragment | Compact | SetPolicy | SetFocus | SetWorkload | Quit
+)  # fmt: skip
+
+
+class Source(Protocol):
+    """One world. All calls come from one thread."""
+
+    title: str
+
+    def snapshot(self) -> Snapshot:
+        """This instant. Its arrays are copies: nothing the source does later changes them."""
+
+    def command(self, number: int, command: Command) -> None:
+        """Do what ``command`` says; its Outcome carries ``number``."""
+
+    def advance(self, seconds: float) -> bool:
+        """Work for about ``seconds`` of wall time. True: something changed; False: nothing was due."""
+
+    def close(self) -> None:
+        """Give back what the source holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """Which source to make, in a form that another process can read."""
+
+    factory: str
+    """``"package.module:callable"``; called with ``arguments`` as keywords it returns a Source."""
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+    def make(self) -> Source:
+        """Make the source, here. Raises whatever its factory raises (SourceError for bad input)."""
+        module, _, name = self.factory.partition(":")
+        factory = cast(Callable[..., Source], getattr(importlib.import_module(module), name))
+        return factory(**self.arguments)
+
+
+def simulation(scenario: str, seed: int | None = None, memory_mib: int | None = None) -> SourceSpec:
+    """The spec of a simulated kernel. ``None`` leaves seed and size to the scenario."""
+    return SourceSpec(
+        "memviz.sources.simulation:SimulationSource",
+        {"scenario": scenario, "seed": seed, "memory_mib": memory_mib},
+    )
