@@ -1,0 +1,235 @@
+"""What all panels share: the header bar, the rounded dock around it, the base class of views, the drawn empty state.
+
+A view is a ``View``: it paints or lays out its content in itself, sets ``header.subtitle`` and puts its buttons into
+``header``. The window wraps it into a ``PanelDock``, which draws the rounded frame and takes the header as title bar.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.snapshot import Snapshot
+
+HEADER_HEIGHT: Final = 34
+MARGIN: Final = 11
+
+
+class PanelHeader(QWidget):
+    """Title in bold, a muted subtitle that is cut with … when space is short, buttons at the right.
+
+    Text is painted, not put into labels: a subtitle that changes every frame costs no layout.
+    """
+
+    def __init__(self, title: str, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._title = title
+        self._subtitle = ""
+        self.setFixedHeight(HEADER_HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName(title)
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(MARGIN, 5, 7, 2)
+        self._row.setSpacing(5)
+        self._row.addStretch(1)
+
+    @property
+    def title(self) -> str:
+        """What stands in bold."""
+        return self._title
+
+    @title.setter
+    def title(self, text: str) -> None:
+        if text != self._title:
+            self._title = text
+            self.setAccessibleName(text)
+            self.update()
+
+    @property
+    def subtitle(self) -> str:
+        """What stands beside it, muted."""
+        return self._subtitle
+
+    @subtitle.setter
+    def subtitle(self, text: str) -> None:
+        if text != self._subtitle:
+            self._subtitle = text
+            self.setAccessibleDescription(text)
+            self.update()
+
+    def add_widget(self, widget: QWidget) -> None:
+        """Put a button or chooser at the right, after those that are there."""
+        self._row.addWidget(widget)
+
+    def add_button(self, text: str, tip: str, icon: str = "") -> QToolButton:
+        """A small button at the right; ``icon`` names a file of resources/icons/lucide."""
+        button = QToolButton(self)
+        button.setText(text)
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        if icon:
+            button.setIcon(self._theme.icon(icon, "ui.muted"))
+            style = Qt.ToolButtonStyle
+            button.setToolButtonStyle(style.ToolButtonTextBesideIcon if text else style.ToolButtonIconOnly)
+            button.setProperty("lucide", icon)
+            button.setProperty("flat", not text)
+        self.add_widget(button)
+        return button
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the buttons and the start of the title."""
+        return QSize(self._row.minimumSize().width() + 40, HEADER_HEIGHT)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the two texts left of the first button."""
+        painter = QPainter(self)
+        right = self.width() - 8
+        for i in range(self._row.count()):
+            item = self._row.itemAt(i)
+            widget = item.widget() if item is not None else None
+            if widget is not None and not widget.isHidden():
+                right = widget.x() - 8
+                break
+        title_font = self._theme.font("title")
+        rect = QRectF(MARGIN, 4, max(0, right - MARGIN), HEADER_HEIGHT - 6)
+        flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
+        metrics = QFontMetricsF(title_font)
+        title = metrics.elidedText(self._title, Qt.TextElideMode.ElideRight, rect.width())
+        painter.setFont(title_font)
+        painter.setPen(self._theme.color("ui.text"))
+        painter.drawText(rect, flags, title)
+        rect.setLeft(rect.left() + metrics.horizontalAdvance(title) + 9)
+        if self._subtitle and rect.width() > 30:
+            font = self._theme.font("small")
+            painter.setFont(font)
+            painter.setPen(self._theme.color("ui.muted"))
+            text = QFontMetricsF(font).elidedText(self._subtitle, Qt.TextElideMode.ElideRight, rect.width())
+            painter.drawText(rect.translated(0, 1), flags, text)
+        painter.end()
+
+
+class View(QWidget):
+    """Base class of the panels' contents: a function of (snapshot, selection, its own settings).
+
+    Subclasses set ``ident``, ``title`` and ``empty`` and implement ``show_snapshot``. The window calls that for views
+    that can be seen, at most every ``period_ms``; a view that was hidden gets the newest snapshot when it is shown.
+    """
+
+    ident: ClassVar[str] = ""
+    """Object name, key in settings and in tests."""
+    title: ClassVar[str] = ""
+    empty: ClassVar[str] = "Nothing to show yet"
+    """What is drawn while there is no data, in words."""
+    period_ms: ClassVar[int] = 0
+    """Shortest time between two snapshots shown; 0: every one."""
+
+    def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.selection = selection
+        self.theme = theme
+        self.snapshot: Snapshot | None = None
+        self.setObjectName(self.ident)
+        self.setAccessibleName(self.title)
+        self.header = PanelHeader(self.title, theme, self)
+        self.header.hide()
+        theme.changed.connect(self.theme_changed)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show another instant. Cheap when nothing of what is shown has changed."""
+        self.snapshot = snapshot
+        self.update()
+
+    def theme_changed(self) -> None:
+        """The theme has other colours now: drop what was rendered with the old ones (subclasses) and repaint."""
+        for button in self.header.findChildren(QToolButton):
+            if button.property("lucide"):
+                button.setIcon(self.theme.icon(str(button.property("lucide")), "ui.muted"))
+        self.header.update()
+        self.update()
+
+    def paint_empty(self, painter: QPainter, hint: str = "", rect: QRectF | None = None) -> None:
+        """Draw the empty state: what is missing, and below it what to do about that."""
+        area = QRectF(self.rect()) if rect is None else rect
+        draw_empty(painter, area, self.theme, self.empty, hint)
+
+
+def draw_empty(painter: QPainter, area: QRectF, theme: Theme, headline: str, hint: str = "") -> None:
+    """Draw ``headline`` and ``hint`` in the middle of ``area``."""
+    flags = Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap
+    middle = area.center().y()
+    box = area.adjusted(14, 4, -14, -4)
+    painter.setFont(theme.font("normal"))
+    painter.setPen(theme.color("ui.muted"))
+    used = painter.boundingRect(box, flags, headline).height()
+    total = used + (painter.fontMetrics().height() * 1.3 if hint else 0)
+    top = max(box.top(), middle - total / 2)
+    painter.drawText(QRectF(box.left(), top, box.width(), used + 2), flags, headline)
+    if hint:
+        painter.setFont(theme.font("small"))
+        painter.setPen(theme.color("ui.faint"))
+        painter.drawText(QRectF(box.left(), top + used + 4, box.width(), box.bottom() - top - used), flags, hint)
+
+
+class PanelDock(QDockWidget):
+    """A dock that looks like a rounded card, with the view's header as its title bar."""
+
+    def __init__(self, view: View, parent: QWidget | None = None) -> None:
+        super().__init__(view.title, parent)
+        self.view = view
+        self.theme = view.theme
+        self.setObjectName(f"dock_{view.ident}")
+        self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground, False)
+        close = view.header.add_button("", f"Close {view.title}", "x")
+        close.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        close.clicked.connect(self.close)
+        self._close = close
+        self.setTitleBarWidget(view.header)
+        view.header.show()
+        body = QWidget(self)
+        box = QVBoxLayout(body)
+        box.setContentsMargins(MARGIN, 0, MARGIN, 9)
+        box.addWidget(view)
+        self.setWidget(body)
+        view.theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the card: the dock's own look is a box with a native title."""
+        draw_card(self, self.theme)
+
+
+class CardFrame(QWidget):
+    """The same card around a view outside of a dock: dialogs, pictures of one panel."""
+
+    def __init__(self, view: View, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme = view.theme
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(view.header)
+        view.header.show()
+        inner = QVBoxLayout()
+        inner.setContentsMargins(MARGIN, 0, MARGIN, 9)
+        inner.addWidget(view)
+        box.addLayout(inner, 1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the card."""
+        draw_card(self, self.theme)
+
+
+def draw_card(widget: QWidget, theme: Theme) -> None:
+    """Fill ``widget`` with a rounded panel of the theme."""
+    painter = QPainter(widget)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.fillRect(widget.rect(), theme.color("ui.window"))
+    painter.setPen(QPen(theme.color("ui.border"), 1))
+    painter.setBrush(theme.color("ui.panel"))
+    painter.drawRoundedRect(QRectF(widget.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
+    painter.end()

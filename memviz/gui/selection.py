@@ -1,0 +1,93 @@
+"""What the user looks at: one selection and one focus, shared by every view.
+
+A view that is clicked calls one of the ``select_…`` methods; all views (that one too) hear ``changed`` and show
+``selection.now``. Picking an object, a node or an event also picks the page frame it lies on, so that the map follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import QObject, Signal
+
+from memviz.kernel.page import PAGE_SHIFT
+from memviz.snapshot import Focus
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What is selected; -1 stands for nothing."""
+
+    pfn: int = -1
+    object: int = -1
+    """Address of a slab object."""
+    node: int = -1
+    """Address of an xa_node (a slab object too)."""
+    cpu: int = -1
+    event: int = -1
+    """Sequence number of an event."""
+    time_ns: int = -1
+    """The one time cursor."""
+
+
+class Selection(QObject):
+    """The shared selection. ``changed`` carries nothing: read ``now``."""
+
+    changed = Signal()
+    focus_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.now = Picked()
+        self.focus = Focus()
+
+    def select_page(self, pfn: int) -> None:
+        """Pick a page frame; objects and nodes on other frames are let go."""
+        self._set(Picked(pfn=pfn, cpu=self.now.cpu, time_ns=self.now.time_ns))
+
+    def select_object(self, addr: int) -> None:
+        """Pick a slab object by its address, and the page frame it lies on."""
+        self._set(replace(self.now, object=addr, node=addr, pfn=addr >> PAGE_SHIFT, event=-1))
+
+    def select_node(self, addr: int) -> None:
+        """Pick an xa_node by its address: an object of a slab on some page frame."""
+        self.select_object(addr)
+
+    def select_cpu(self, cpu: int) -> None:
+        """Pick a CPU."""
+        self._set(replace(self.now, cpu=cpu))
+
+    def select_event(self, seq: int, time_ns: int, cpu: int, pfn: int = -1) -> None:
+        """Pick an event: its time, its CPU and the page frame it is about, if it is about one."""
+        self._set(Picked(pfn=pfn, cpu=cpu, event=seq, time_ns=time_ns))
+
+    def select_time(self, time_ns: int) -> None:
+        """Move the time cursor; -1 takes it away."""
+        self._set(replace(self.now, time_ns=time_ns))
+
+    def clear(self) -> None:
+        """Select nothing."""
+        self._set(Picked())
+
+    def look_at(self, *, cache: str | None = None, xarray: int | None = None, bulk_events: bool | None = None) -> None:
+        """Ask the source for the details of another cache or XArray, or for the bulk of events."""
+        focus = self.focus
+        if cache is not None:
+            focus = focus._replace(cache=cache)
+        if xarray is not None:
+            focus = focus._replace(xarray=xarray)
+        if bulk_events is not None:
+            focus = focus._replace(bulk_events=bulk_events)
+        self._set_focus(focus)
+
+    def _set(self, picked: Picked) -> None:
+        if picked == self.now:
+            return
+        self.now = picked
+        self._set_focus(self.focus._replace(pfn=picked.pfn))
+        self.changed.emit()
+
+    def _set_focus(self, focus: Focus) -> None:
+        if focus != self.focus:
+            self.focus = focus
+            self.focus_changed.emit()

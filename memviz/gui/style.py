@@ -1,0 +1,88 @@
+"""The style sheet: every rule for Qt's own widgets, made from a theme's tokens. Painted views don't need it."""
+
+from __future__ import annotations
+
+from string import Template
+
+from memviz.gui.render.tokens import Tokens
+
+# $key stands for the token ui.key.
+_SHEET = Template("""
+QMainWindow, QDialog { background: $window; }
+QMainWindow::separator { background: $window; width: 6px; height: 6px; }
+QMainWindow::separator:hover { background: $accent; }
+QToolBar#top_bar { background: $bar; border: 0; border-bottom: 1px solid $border; padding: 3px 8px; spacing: 6px; }
+QToolBar#top_bar::separator { background: transparent; width: 10px; }
+QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px 6px; }
+QLabel[tone="muted"] { color: $muted; }
+
+QToolButton, QPushButton, QComboBox {
+  background: $raised; color: $text; border: 1px solid $raised; border-radius: 5px; padding: 3px 9px; }
+QToolButton:hover, QPushButton:hover, QComboBox:hover { background: $raised_hover; border-color: $raised_hover; }
+QToolButton:pressed, QPushButton:pressed { background: $raised_pressed; }
+QToolButton:checked { background: $selection; border-color: $accent; }
+QToolButton:disabled, QPushButton:disabled, QComboBox:disabled {
+  color: $faint; background: $bar; border-color: $border; }
+QToolButton:focus, QPushButton:focus, QComboBox:focus, QLineEdit:focus { border-color: $focus; }
+QToolButton[flat="true"] { background: transparent; border-color: transparent; padding: 2px 4px; }
+QToolButton[flat="true"]:hover { background: $raised_hover; }
+QToolButton[flat="true"]:focus { border-color: $focus; }
+QToolButton[accent="true"], QPushButton[accent="true"] {
+  background: $accent_button; color: $accent_text; border-color: $accent; }
+QToolButton[accent="true"]:hover, QPushButton[accent="true"]:hover { background: $accent_hover; }
+QToolButton[accent="true"]:pressed, QPushButton[accent="true"]:pressed { background: $accent_pressed; }
+QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
+QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
+QToolButton::menu-indicator { image: none; width: 0; }
+QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18px; border-top-right-radius: 5px;
+  border-bottom-right-radius: 5px; }
+QToolButton[popupMode="1"] { padding-right: 24px; }
+QComboBox { padding-right: 20px; }
+QComboBox::drop-down { border: 0; width: 20px; }
+QComboBox::down-arrow, QToolButton::menu-arrow { image: url("$arrow"); width: 12px; height: 12px; }
+QComboBox QAbstractItemView { background: $raised; color: $text; border: 1px solid $border; outline: 0;
+  selection-background-color: $selection; selection-color: $text; }
+QLineEdit { background: $sunken; color: $text; border: 1px solid $border; border-radius: 5px; padding: 3px 7px;
+  selection-background-color: $accent_button; selection-color: $accent_text; }
+
+QMenu { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
+QMenu::item { padding: 5px 26px 5px 26px; border-radius: 4px; }
+QMenu::item:selected { background: $selection; }
+QMenu::item:disabled { color: $faint; }
+QMenu::separator { height: 1px; background: $border; margin: 4px 8px; }
+QMenu::icon { padding-left: 6px; }
+
+QSlider::groove:horizontal { height: 3px; background: $raised_hover; border-radius: 1px; }
+QSlider::sub-page:horizontal { background: $accent; border-radius: 1px; }
+QSlider::handle:horizontal { background: $text; width: 12px; height: 12px; margin: -5px 0; border-radius: 6px; }
+QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus { background: $focus; }
+QSlider::handle:horizontal:disabled { background: $faint; }
+
+QTableView, QListView, QTextBrowser, QPlainTextEdit {
+  background: transparent; color: $text; border: 0; gridline-color: transparent; outline: 0;
+  selection-background-color: $selection; selection-color: $text; }
+QTextBrowser, QPlainTextEdit { background: $sunken; padding: 6px; }
+QTableView::item { border: 0; padding: 0 4px; }
+QHeaderView::section {
+  background: transparent; color: $muted; border: 0; border-bottom: 1px solid $border; padding: 3px 4px; }
+QTabBar { qproperty-drawBase: 0; }
+QTabBar::tab {
+  background: transparent; color: $muted; padding: 4px 12px; border: 0; border-bottom: 2px solid transparent; }
+QTabBar::tab:selected { color: $text; border-bottom-color: $accent; }
+QTabBar::tab:hover { color: $text; }
+QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }
+QScrollBar:horizontal { background: transparent; height: 10px; margin: 0; }
+QScrollBar::handle { background: $raised_hover; border-radius: 4px; min-height: 24px; min-width: 24px; margin: 1px; }
+QScrollBar::handle:hover { background: $faint; }
+QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
+QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
+QScrollArea { background: transparent; border: 0; }
+QGroupBox { border: 1px solid $border; border-radius: 6px; margin-top: 10px; padding: 8px; }
+QGroupBox::title { subcontrol-origin: margin; left: 10px; padding: 0 4px; color: $muted; }
+""")
+
+
+def style_sheet(tokens: Tokens, arrow: str) -> str:
+    """The application's style sheet in the colours of ``tokens``; ``arrow``: file of the down arrow's picture."""
+    colors = {key.removeprefix("ui."): tokens.hex(key) for key in tokens.colors if key.startswith("ui.")}
+    return _SHEET.substitute(colors, arrow=arrow)

@@ -1,0 +1,143 @@
+"""The look: colours from theme files, fonts from the system, one style sheet, icons in the colour of text.
+
+A view holds the ``Theme`` it was given, asks it for colours when it paints and repaints on ``changed``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PySide6.QtCore import QByteArray, QObject, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QIcon, QImage, QPainter, QPalette, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+from PySide6.QtWidgets import QApplication
+
+from memviz import resources
+from memviz.gui.render import tokens
+from memviz.gui.style import style_sheet
+
+SYSTEM: Final = "system"
+CHOICES: Final = (SYSTEM, *tokens.THEMES)
+
+
+def system_theme() -> str:
+    """The theme the desktop asks for: its colour scheme, or how dark its palette is where it names none."""
+    scheme = QGuiApplication.styleHints().colorScheme()
+    if scheme == Qt.ColorScheme.Dark:
+        return "dark"
+    if scheme == Qt.ColorScheme.Light:
+        return "light"
+    return "dark" if QGuiApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128 else "light"
+
+
+class Theme(QObject):
+    """Colours, fonts and icons of now. ``changed`` is emitted after another theme was chosen."""
+
+    changed = Signal()
+
+    def __init__(self, choice: str = "dark", parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.choice = choice
+        self.tokens = tokens.load(system_theme() if choice == SYSTEM else choice)
+        self._colors: dict[str, QColor] = {}
+        self._icons: dict[tuple[str, str], QIcon] = {}
+        self._fonts: dict[str, QFont] = {}
+
+    def choose(self, choice: str) -> None:
+        """Switch to one of ``CHOICES``."""
+        self.choice = choice
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what the choice means now: the desktop's colour scheme may have changed."""
+        name = system_theme() if self.choice == SYSTEM else self.choice
+        if name != self.tokens.name:
+            self.tokens = tokens.load(name)
+            self._colors.clear()
+            self._icons.clear()
+            self.changed.emit()
+
+    def color(self, key: str) -> QColor:
+        """A colour of the theme file: ``"ui.text"``, ``"tone.bad"``, ``"owner.free"``, ``"cpu.idle"``."""
+        found = self._colors.get(key)
+        if found is None:
+            found = self._colors[key] = QColor.fromRgb(self.tokens.rgb(key))
+        return found
+
+    def font(self, role: str = "normal") -> QFont:
+        """A font by role: ``normal``, ``small``, ``bold``, ``title`` (of a panel), ``big``, ``mono``, ``mono-small``.
+
+        Sizes follow the application's font, which follows the desktop.
+        """
+        found = self._fonts.get(role)
+        if found is None:
+            found = self._fonts[role] = self._make_font(role)
+        return found
+
+    def _make_font(self, role: str) -> QFont:
+        base = QApplication.font()
+        size = base.pointSizeF() if base.pointSizeF() > 0 else 9.0
+        if role.startswith("mono"):
+            font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+            font.setStyleHint(QFont.StyleHint.Monospace)
+        else:
+            font = QFont(base)
+        scale = {"small": 0.9, "mono-small": 0.88, "mono": 0.95, "title": 1.05, "big": 1.2}.get(role, 1.0)
+        font.setPointSizeF(size * scale)
+        font.setBold(role in ("bold", "title", "big"))
+        return font
+
+    def icon(self, name: str, color: str = "ui.text") -> QIcon:
+        """An icon of ``resources/icons/lucide`` drawn in a colour of the theme, crisp at any pixel ratio."""
+        found = self._icons.get((name, color))
+        if found is None:
+            svg = resources.read_text(f"icons/lucide/{name}.svg")
+            found = QIcon()
+            for key, mode in ((color, QIcon.Mode.Normal), ("ui.faint", QIcon.Mode.Disabled)):
+                renderer = QSvgRenderer(QByteArray(svg.replace("currentColor", self.tokens.hex(key)).encode()))
+                for side in (16, 24, 32, 48, 64):
+                    image = QImage(side, side, QImage.Format.Format_ARGB32_Premultiplied)
+                    image.fill(0)
+                    painter = QPainter(image)
+                    renderer.render(painter, QRectF(0, 0, side, side))
+                    painter.end()
+                    found.addPixmap(QPixmap.fromImage(image), mode)
+            self._icons[(name, color)] = found
+        return found
+
+    def apply(self, app: QApplication) -> None:
+        """Give the application this theme's palette and style sheet."""
+        app.setPalette(self._palette())
+        app.setStyleSheet(style_sheet(self.tokens, self._arrow()))
+
+    def _arrow(self) -> str:
+        """The file of the down arrow: style sheets take pictures from files only, so there is one for each theme."""
+        return resources.path(f"themes/arrow-{self.tokens.name}.svg").as_posix()
+
+    def _palette(self) -> QPalette:
+        role = QPalette.ColorRole
+        palette = QPalette()
+        for to, key in (
+            (role.Window, "ui.window"),
+            (role.WindowText, "ui.text"),
+            (role.Base, "ui.sunken"),
+            (role.AlternateBase, "ui.row"),
+            (role.Text, "ui.text"),
+            (role.PlaceholderText, "ui.muted"),
+            (role.Button, "ui.raised"),
+            (role.ButtonText, "ui.text"),
+            (role.BrightText, "tone.bad"),
+            (role.Highlight, "ui.selection"),
+            (role.HighlightedText, "ui.text"),
+            (role.ToolTipBase, "ui.raised"),
+            (role.ToolTipText, "ui.text"),
+            (role.Link, "ui.accent"),
+            (role.LinkVisited, "tone.moved"),
+            (role.Mid, "ui.border"),
+            (role.Dark, "ui.border"),
+            (role.Light, "ui.raised_hover"),
+        ):
+            palette.setColor(to, self.color(key))
+        for to in (role.WindowText, role.Text, role.ButtonText):
+            palette.setColor(QPalette.ColorGroup.Disabled, to, self.color("ui.faint"))
+        return palette
