@@ -53,9 +53,8 @@ TOOLS = {
 }
 
 
-def missing_libraries() -> list[str]:
-    """The packages of the libraries that can't be loaded; Wayland's only count in a Wayland session."""
-    wanted = QT_LIBRARIES | (WAYLAND_LIBRARIES if os.environ.get("WAYLAND_DISPLAY") else {})
+def missing_libraries(wanted: dict[str, str]) -> list[str]:
+    """Of ``wanted``, package by library, the packages whose library can't be loaded."""
     packages = []
     for soname, package in wanted.items():
         try:
@@ -78,4 +77,5 @@ def missing_tools() -> list[str]:
 if __name__ == "__main__":
     if sys.argv[1:] not in (["run"], ["test"]):
         sys.exit("usage: packaging/missing_packages.py run|test")
-    print(*missing_libraries(), *(missing_tools() if sys.argv[1] == "test" else []))
+    libraries = QT_LIBRARIES | (WAYLAND_LIBRARIES if os.environ.get("WAYLAND_DISPLAY") else {})
+    print(*missing_libraries(libraries), *(missing_tools() if sys.argv[1] == "test" else []))
