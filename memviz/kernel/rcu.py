@@ -1,11 +1,12 @@
 """RCU (``kernel/rcu/tree.c``, as of 7.3): grace periods from per-CPU quiescent states, callbacks in softirq.
 
-- A grace period ends when every CPU that was busy at its start has passed a quiescent state. Only readers that were there
-  before it began are waited for. Since 5.0 regions with interrupts, softirqs or preemption off count as readers too: a
-  quiescent state is only ever reported between operations, on a context switch, or by an idle CPU.
+- A grace period ends when every CPU that was busy at its start has passed a quiescent state. Only readers that were
+  there before it began are waited for. Since 5.0 regions with interrupts, softirqs or preemption off count as
+  readers too: a quiescent state is only ever reported between operations, on a context switch, or by an idle CPU.
 - ``call_rcu``: the callback runs after a full grace period, in softirq on the CPU that queued it, at most ``blimit``
   callbacks a time (more when many are pending), and so maybe beside readers that started later.
-- ``rcu_barrier`` waits for the callbacks that are queued; it is *not* a grace period and returns at once when there are none.
+- ``rcu_barrier`` waits for the callbacks that are queued; it is *not* a grace period and returns at once when there
+  are none.
 - Lazy callbacks (``CONFIG_RCU_LAZY``) may delay the start of a grace period for seconds.
 """
 
@@ -31,8 +32,8 @@ Callback = tuple[int, Callable[[Any], None], Any]  # (grace period it needs, fun
 class Rcu:
     """The machine's one flavour of RCU.
 
-    ``jiffy_ns``: a grace period takes at least this long, as its end is noticed by a scan once a jiffy; 0 for small cases
-    that want every interleaving short.
+    ``jiffy_ns``: a grace period takes at least this long, as its end is noticed by a scan once a jiffy; 0 for small
+    cases that want every interleaving short.
     """
 
     def __init__(self, smp: Smp, jiffy_ns: int = 1_000_000, lazy: bool = False, stall_ns: int = STALL_NS) -> None:
@@ -215,7 +216,7 @@ class Rcu:
                 cpu.softirq_pending = True
 
     def report_stall(self) -> None:
-        """A CPU has not reported for too long: say so, once every three timeouts and three seconds, as the kernel does."""
+        """A CPU has not reported for too long: say so, then again after three timeouts and three seconds."""
         self.stall_at = self.smp.now + 3 * self.stall_ns + 3_000_000_000
         for cpu in self.smp.cpus:
             if self.waiting >> cpu.id & 1:

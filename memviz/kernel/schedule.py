@@ -1,8 +1,9 @@
 """Who runs next: all nondeterminism of the machine behind one small interface.
 
-``Smp`` asks a ``Scheduler`` two things: which of the CPUs that can run goes on, and for how many scheduling points before
-it asks again. What a scheduler answered is a ``Schedule``: a list of (cpu, points) that ``Replay`` plays back, so that any
-run can be repeated from its seed or from its schedule (the shape is that of the *shuttle* library for Rust).
+``Smp`` asks a ``Scheduler`` two things: which of the CPUs that can run goes on, and for how many scheduling points
+before it asks again. What a scheduler answered is a ``Schedule``: a list of (cpu, points) that ``Replay`` plays
+back, so that any run can be repeated from its seed or from its schedule (the shape is that of the *shuttle* library
+for Rust).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Scheduler:
     """The interface, and its simplest form: keep to the current CPU while it can run, then the lowest-numbered."""
 
     def next_cpu(self, runnable: list[int], current: int) -> int:
-        """One of ``runnable`` (CPU numbers, ascending, never empty). ``current``: who ran last, maybe not in the list."""
+        """One of ``runnable`` (ascending, never empty). ``current`` ran last and may not be in it."""
         return current if current in runnable else runnable[0]
 
     def points(self) -> int:

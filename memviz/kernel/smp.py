@@ -4,8 +4,8 @@ Kernel code runs in a *task* on a virtual CPU, each task in a greenlet of its ow
 could switch, the code calls ``point(label)``; there a ``Scheduler`` may let another CPU go on. Same seed and same
 commands: the same run. ``smp_threads.ThreadedSmp`` is the same interface over OS threads.
 
-Outside any task (*boot context*: a test, a command between two runs) everything is a plain call on CPU 0: points do nothing,
-and a wait runs the other tasks until its condition holds.
+Outside any task (*boot context*: a test, a command between two runs) everything is a plain call on CPU 0: points do
+nothing, and a wait runs the other tasks until its condition holds.
 
 Virtual time is one clock for the machine, in nanoseconds: the sum of all CPUs' work, as only one works at a time.
 """
@@ -293,7 +293,7 @@ class Smp:
     # -- the scheduler -----------------------------------------------------------------------------------------------
 
     def run(self, until: Callable[[], bool] | None) -> None:
-        """Run tasks until ``until()`` holds, or none can run (they are done, or sleep for what only a command brings)."""
+        """Run tasks until ``until()`` holds or none can run (all done, or asleep for what only a command brings)."""
         me = getcurrent()
         outer_boot, outer_cpu, outer_running = self.boot_greenlet, self.current, self.running
         self.boot_greenlet = me
