@@ -1,9 +1,9 @@
 """What a source is, and what can be asked of one.
 
 A source turns its world (a simulated kernel, this Linux machine, a recording) into Snapshots. It runs in a process of
-its own (``memviz.sources.host``), so everything here pickles: a ``SourceSpec`` says which source to make there, commands
-say what it shall do. A command never fails loudly: what became of it is an ``Outcome`` in a later Snapshot, found by the
-number that ``HostClient.send`` returned.
+its own (``memviz.sources.host``), so everything here pickles: a ``SourceSpec`` says which source to make there,
+commands say what it shall do. A command never fails loudly: what became of it is an ``Outcome`` in a later Snapshot,
+found by the number that ``HostClient.send`` returned.
 """
 
 from __future__ import annotations

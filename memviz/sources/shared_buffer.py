@@ -1,12 +1,12 @@
 """A block of memory that two processes share, and how an object with big arrays lies in it.
 
 The memory is a memfd: it has no name, so that nothing can be left behind when a process is killed. The writer puts an
-object into it with pickle protocol 5: arrays out of band (a copy each into the shared memory, 64-byte aligned), the small
-rest as one pickle in front of them. The reader copies the block out once and the arrays are views of that copy.
+object into it with pickle protocol 5: arrays out of band (a copy each into the shared memory, 64-byte aligned), the
+small rest as one pickle in front of them. The reader copies the block out once and the arrays are views of that copy.
 
 Why a copy and not views of the shared memory: views may hold a Snapshot for as long as they like, so that the writer
-would have to be told which blocks are free again. For 262,144 page frames the copy takes about a third of a
-millisecond of a 16 ms redraw (``python -m benchmarks.bench_host`` prints it); a missed release would show torn pictures.
+would have to be told which blocks are free again. For 262,144 page frames the copy takes a tenth of a millisecond of
+a 16 ms redraw (``python -m benchmarks.bench_host`` prints it); a release too early would show torn pictures.
 
 The memory is as private as a pipe between the two: pickle is safe here because the reader started the writer itself.
 """
