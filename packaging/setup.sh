@@ -79,8 +79,9 @@ fi
 
 # Asked each time: it takes 50 ms, and a line that was not heeded is worth repeating.
 missing=$(.venv/bin/python packaging/missing_packages.py "$mode")
+case $mode in run) purpose="the window" ;; *) purpose="testing" ;; esac
 # shellcheck disable=SC2086  # a list of words
-[ -z "$missing" ] || install_packages "this ($mode)" $missing || true
+[ -z "$missing" ] || install_packages "$purpose" $missing || true
 
 want=$(cat pyproject.toml requirements.lock requirements-dev.lock memviz/__init__.py packaging/setup.sh | sha256sum)
 for stamp in .venv/memviz-test.stamp ".venv/memviz-$mode.stamp"; do
@@ -88,7 +89,7 @@ for stamp in .venv/memviz-test.stamp ".venv/memviz-$mode.stamp"; do
 done
 
 say "installing the dependencies of $lock into .venv (the first time, about 100 MB)"
-pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input -q "$@" </dev/null; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input -qq "$@" </dev/null; }
 pip install --require-hashes -r "$lock"
 pip install --no-index --no-deps --no-build-isolation -e .
 echo "$want" >".venv/memviz-$mode.stamp"
