@@ -6,6 +6,7 @@ of the snapshot. ``FakeClient`` is a second implementation of the client protoco
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -70,7 +71,7 @@ def frozen(array: np.ndarray) -> np.ndarray:
 
 
 class SyntheticSource:
-    """A source of ``nr_frames`` page frames: ``snapshot()`` gives the next instant, ``command()`` answers like a machine."""
+    """A source of ``nr_frames`` page frames; ``command()`` answers like a machine."""
 
     title = "Aged file server — seed 7"
 
@@ -133,8 +134,9 @@ class SyntheticSource:
             ),
             nodes=nodes,
             cpus=tuple(
-                Cpu(i, (CPU_RUNS, CPU_XA_LOCK, CPU_RCU_READ, CPU_SPINS)[i % 4], f"task {i}", "xa_store: before the slot is published",
-                    ("xa_lock",) if i % 4 == 1 else (), i % 4 == 1, int(i % 4 == 2), "")
+                Cpu(i, (CPU_RUNS, CPU_XA_LOCK, CPU_RCU_READ, CPU_SPINS)[i % 4], f"task {i}",
+                    "xa_store: before the slot is published", ("xa_lock",) if i % 4 == 1 else (),
+                    i % 4 == 1, int(i % 4 == 2), "")
                 for i in range(self.cpus)
             ),
             lanes=self._lanes(),
@@ -189,8 +191,7 @@ class SyntheticSource:
         owner[sprinkle] = page.OWNER_SLAB_XA
         owner[np.repeat(kinds == 2, 512)[:nr]] = page.OWNER_FREE
         self.owner = owner
-        self.block_mt = np.where(kinds == 4, page.MIGRATE_UNMOVABLE,
-                                 np.where(kinds == 3, page.MIGRATE_RECLAIMABLE, page.MIGRATE_MOVABLE)).astype(np.uint8)  # fmt: skip
+        self.block_mt = np.array([1, 1, 1, 2, 0, 1], np.uint8)[kinds]  # Movable, Reclaimable, Unmovable
         self.order = np.zeros(nr, np.uint8)
         self.stamp = rng.integers(1, 12_000, nr, dtype=np.uint32)
 
@@ -299,7 +300,7 @@ class SyntheticSource:
         rows = []
         for cpu in range(self.cpus):
             cuts = np.sort(self.rng.integers(self.time_ns - NS_PER_SNAPSHOT, self.time_ns, 6))
-            for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+            for begin, end in itertools.pairwise(cuts):
                 rows.append((begin, end, cpu, int(self.rng.choice(states))))
         return frozen(np.array(rows, LANE_DTYPE))
 
@@ -362,8 +363,9 @@ class SyntheticSource:
         stages = [
             Stage("fast path", f"no free block ≥ {order} in Normal", begin, begin + 150_000, False),
             Stage("reclaim", "1,204 pages dropped", begin + 150_000, begin + 900_000, True, (("reclaimed", 1204),)),
-            Stage("compaction", "37 blocks scanned · 9,802 moved · pinned by slab 41×", begin + 900_000, begin + 2_000_000,
-                  False, (("scanned", 37), ("moved", 9802)), (("xa_node", 340, 0x2A94F), ("dentry", 12, 0x1801))),
+            Stage("compaction", "37 blocks scanned · 9,802 moved · pinned by slab 41×", begin + 900_000,
+                  begin + 2_000_000, False, (("scanned", 37), ("moved", 9802)),
+                  (("xa_node", 340, 0x2A94F), ("dentry", 12, 0x1801))),
         ]  # fmt: skip
         if ok:
             stages.append(
@@ -381,7 +383,7 @@ class SyntheticSource:
         verdict = (
             f"Order {order} succeeded after 3.1 ms: block {pfn >> 9} is whole again."
             if ok
-            else f"Order {order} failed: 41 blocks are held by slabs of xa_node; moving 88 objects would free 3 of them."
+            else f"Order {order} failed: slabs of xa_node hold 41 blocks; moving 88 objects would free 3 of them."
         )
         self.request = RequestAnatomy(
             number, order, "GFP_KERNEL", pfn, begin, stages[-1].end_ns, verdict, tuple(stages)
@@ -399,6 +401,7 @@ class FakeClient:
         self.source = source or SyntheticSource(nr_frames=8192)
         self.alive = False
         self.failure = ""
+        self.report = ""
         self.closed = False
         self.sent: list[Command] = []
         self.on_send: Callable[[Command], None] | None = None
