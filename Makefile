@@ -46,7 +46,7 @@ compiled: setup
 digest: setup
 	@if command -v gcc >/dev/null; then \
 		$(MAKE) --no-print-directory compiled && \
-		PYTHONPATH=build/compiled MEMVIZ_EXPECT=compiled $(BIN)/pytest -m digest; \
+		PYTHONSAFEPATH=1 PYTHONPATH=build/compiled MEMVIZ_EXPECT=compiled $(BIN)/pytest -m digest; \
 	else echo "digest: skipped, no C compiler here: sudo apt-get install gcc"; fi
 
 wheel: setup
