@@ -4,6 +4,7 @@
 
 SCENARIO ?= aged-file-server
 SEED     ?= 7
+AFTER    ?= 8
 OUT      ?= build/run
 BIN      := .venv/bin
 
@@ -15,7 +16,7 @@ ifneq ($(DISPLAY)$(WAYLAND_DISPLAY),)
 else
 	@mkdir -p $(OUT)
 	$(BIN)/memviz run $(SCENARIO) --seed $(SEED) --report json > $(OUT)/$(SCENARIO).json
-	QT_QPA_PLATFORM=offscreen $(BIN)/memviz $(SCENARIO) --seed $(SEED) --screenshot $(OUT)/$(SCENARIO).png --after 8
+	QT_QPA_PLATFORM=offscreen $(BIN)/memviz $(SCENARIO) --seed $(SEED) --screenshot $(OUT)/$(SCENARIO).png --after $(AFTER)
 	@echo "There is no display here, so the same was done without one:"
 	@echo "  report:             $(abspath $(OUT))/$(SCENARIO).json"
 	@echo "  picture of window:  $(abspath $(OUT))/$(SCENARIO).png"

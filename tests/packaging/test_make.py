@@ -1,0 +1,34 @@
+"""make run where there is no screen: the same job, and the user is told where its report and picture are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from PySide6.QtGui import QImage
+
+
+@pytest.mark.slow
+def test_without_a_display_run_leaves_a_report_and_a_picture(checkout: Path, tmp_path: Path) -> None:
+    if not (checkout / ".venv/bin/memviz").exists():
+        pytest.skip("the environment is not in this checkout's .venv, and making another takes minutes")
+    # A variable that make hands down would make this run part of the outer one.
+    screenless = {"DISPLAY", "WAYLAND_DISPLAY", "MAKEFLAGS", "MAKELEVEL", "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in screenless}
+    command = ["make", "--no-print-directory", "run", f"OUT={tmp_path}", "AFTER=1"]
+    outcome = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+    report, picture = tmp_path / "aged-file-server.json", tmp_path / "aged-file-server.png"
+    assert json.loads(report.read_text())["digest"]
+    image = QImage(str(picture))
+    assert image.width() >= 800
+    colours = {image.pixel(x, y) for x in range(0, image.width(), 7) for y in range(0, image.height(), 7)}
+    assert len(colours) > 20, "a window with a heatmap in it has more colours than that"
+    assert outcome.stdout.count(str(report)) >= 1
+    assert outcome.stdout.count(str(picture)) >= 1
