@@ -111,7 +111,7 @@ class XArray(XArrayLocked):
     def load(self, index: int) -> object:
         """The entry at ``index``, None when there is none or the index is only reserved."""
         if self.smp is not None:
-            return self._load_rcu(index)
+            return self._load_rcu(index, self.smp)
         entry = self.head
         if not isinstance(entry, XaNode):
             return None if index & ULONG_MAX or entry is ZERO else entry
@@ -129,18 +129,32 @@ class XArray(XArrayLocked):
                 found = node.slots[found.offset]
             return None if found is ZERO else found
 
-    def _load_rcu(self, index: int) -> object:
+    def _load_rcu(self, index: int, smp: Smp) -> object:
         """``xa_load()`` step by step: other CPUs may run before each read, so RETRY entries are met."""
-        xas = XaState(self, index)
+        index &= ULONG_MAX
         self._rcu_read_lock()
-        while True:
-            entry = xas.load()
-            if entry is ZERO:
-                entry = None
-            if not xas.retry(entry):
+        found: object = RETRY
+        while found is RETRY:
+            smp.point("xa_head")
+            found = self.head
+            if not isinstance(found, XaNode):
+                if index:
+                    found = None
                 break
+            if index >> found.shift > XA_CHUNK_MASK:
+                found = None
+                break
+            while isinstance(found, XaNode):
+                node = found
+                smp.point("xas_descend")
+                found = node.slots[(index >> node.shift) & XA_CHUNK_MASK]
+                while isinstance(found, XaSibling):
+                    smp.point("xa_entry")
+                    found = node.slots[found.offset]
+                    if node.shift and isinstance(found, XaNode):
+                        found = RETRY  # the entry was replaced between our two reads
         self._rcu_read_unlock()
-        return entry
+        return None if found is ZERO else found
 
     def find(self, index: int, last: int = ULONG_MAX, mark: int | None = None) -> tuple[int, object] | None:
         """The first present entry at ``index..last``, with its index; with ``mark`` only entries marked so."""
