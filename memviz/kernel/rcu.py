@@ -118,7 +118,9 @@ class Rcu:
         for queue in self.callbacks:
             if queue:
                 left[0] += 1
-                queue.append((queue[-1][0], _count_down, left))
+                need = queue[-1][0]
+                queue.append((need, _count_down, left))
+                self.wanted = max(self.wanted, need)
         if left[0]:
             smp.sleep_until("rcu_barrier", lambda: left[0] == 0, CPU_WAITS_RCU)
         smp.trace.emit(RCU_BARRIER, smp.now - begin)

@@ -7,6 +7,7 @@ import pytest
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.schedule import RandomScheduler, Replay
 from memviz.kernel.smp import KernelBug, Smp
+from memviz.kernel.smp_threads import ThreadedSmp
 from memviz.kernel.spinlock import SpinLock
 from memviz.kernel.trace import RCU_GP_END, Trace
 
@@ -258,3 +259,46 @@ def test_timed_sleep_passes_virtual_time_when_nothing_else_runs() -> None:
     smp.spawn(1, "sleeper", body)
     smp.run(None)
     assert woke == [5_000]
+
+
+def test_threads_keep_the_same_promises() -> None:
+    smp = ThreadedSmp(4, Trace())
+    rcu = Rcu(smp, jiffy_ns=0)
+    lock = SpinLock(smp, "lock")
+    total = [0]
+    freed: list[int] = []
+
+    def body() -> None:
+        while True:
+            smp.take_ticket()
+            lock.lock()
+            before = total[0]
+            smp.point("critical section")
+            total[0] = before + 1
+            lock.unlock()
+            rcu.read_lock()
+            rcu.read_unlock()
+            rcu.call_rcu(freed.append, before)
+            smp.op_done()
+
+    for cpu in range(4):
+        smp.spawn(cpu, "workload", body)
+    smp.run_ops(2000)
+    assert total[0] == smp.ops == 2000
+    rcu.rcu_barrier()
+    assert sorted(freed) == list(range(2000))
+
+
+def test_a_failing_thread_ends_the_run_and_is_heard() -> None:
+    smp = ThreadedSmp(2, Trace())
+
+    def fails() -> None:
+        raise ValueError("a rule was broken")
+
+    def waits() -> None:
+        smp.sleep_until("for ever", lambda: False)
+
+    smp.spawn(0, "fails", fails)
+    smp.spawn(1, "waits", waits)
+    with pytest.raises(ValueError, match="a rule was broken"):
+        smp.run(None)

@@ -1,0 +1,311 @@
+"""The machine: all parts of the simulated kernel, put together and switched by policies.
+
+``run`` lets the users of memory work, on all CPUs at once. Between runs a command (a request, a defragmentation, a
+change of policy) runs as one more task among them. Same configuration, seed and commands: the same ``digest``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable
+from typing import Final
+
+from memviz.kernel.compaction import Compaction
+from memviz.kernel.dcache import Dcache
+from memviz.kernel.filemap import Filemap
+from memviz.kernel.mmzone import PageAllocConfig
+from memviz.kernel.page import GFP_KERNEL, OWNER_HUGE, PageFrames
+from memviz.kernel.page_alloc import PageAlloc
+from memviz.kernel.rcu import Rcu
+from memviz.kernel.request import RequestAnatomy, RequestObserver
+from memviz.kernel.schedule import RandomScheduler, Scheduler
+from memviz.kernel.slab import SlubConfig
+from memviz.kernel.slab_mobility import DefragPass, SlabMobility
+from memviz.kernel.slub import SLAB_RECLAIM_ACCOUNT, Slub
+from memviz.kernel.smp import Smp
+from memviz.kernel.trace import REQUEST_BEGIN, REQUEST_END, Trace
+from memviz.kernel.vmscan import Vmscan
+from memviz.kernel.workingset import Workingset
+from memviz.kernel.xa_migrate import XaMigrate
+from memviz.kernel.xa_slab import SlabNodeCache
+
+MIN_MEMORY_MIB: Final = 16
+MAX_MEMORY_MIB: Final = 65536
+MAX_CPUS: Final = 64
+
+POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "defrag_mode": (("0", "1"), "vm.defrag_mode (Linux 6.15): never mix migratetypes before memory would run out"),
+    "xa_nodes": (("movable", "fixed"), "nodes of XArrays move when slabs are defragmented (the thread's proposal)"),
+    "dentries": (("evict", "fixed"), "unused dentries and inodes are thrown away when slabs are defragmented"),
+    "request_defrag": (("off", "on"), "a request that compaction could not serve defragments slabs before it fails"),
+    "compact_slabs": (("off", "on"), "compaction asks movable slabs to leave a block (the series' further work)"),
+    "background_defrag": (("off", "on"), "a kernel thread defragments sparse caches (ratio 30, over 10 partial slabs)"),
+}
+
+
+class MachineConfig:
+    """What machine to build. Everything that a digest depends on is here."""
+
+    def __init__(
+        self,
+        memory_mib: int = 1024,
+        cpus: int = 4,
+        seed: int = 1,
+        front_end: str = "sheaves",
+        quantum: int = 32,
+        checked: bool = False,
+        rcu_jiffy_ns: int = 1_000_000,
+        rcu_lazy: bool = False,
+    ) -> None:
+        """Raise ValueError, one sentence, for a machine that cannot be built.
+
+        ``quantum``: how many scheduling points a CPU passes on average before another may run; 1 explores races.
+        ``checked``: freed objects are poisoned and looked after.
+        """
+        if not MIN_MEMORY_MIB <= memory_mib <= MAX_MEMORY_MIB:
+            raise ValueError(
+                f"memory of {memory_mib} MiB cannot be simulated: choose between {MIN_MEMORY_MIB} and {MAX_MEMORY_MIB}"
+            )
+        if not 1 <= cpus <= MAX_CPUS:
+            raise ValueError(f"{cpus} CPUs cannot be simulated: choose between 1 and {MAX_CPUS}")
+        self.memory_mib = memory_mib
+        self.cpus = cpus
+        self.seed = seed
+        self.front_end = front_end
+        self.quantum = quantum
+        self.checked = checked
+        self.rcu_jiffy_ns = rcu_jiffy_ns
+        self.rcu_lazy = rcu_lazy
+
+
+class User:
+    """A user of memory, as the machine sees it: what to call for one operation, and for a check."""
+
+    def __init__(self, name: str, step: Callable[[int], None], check: Callable[[], None]) -> None:
+        self.name = name
+        self.step = step
+        self.check = check
+
+
+class Machine:
+    """A kernel with its memory and CPUs; nobody uses it until something is attached."""
+
+    def __init__(self, config: MachineConfig, scheduler: Scheduler | None = None) -> None:
+        self.config = config
+        self.trace = Trace()
+        if scheduler is None:
+            scheduler = RandomScheduler(config.seed, config.quantum)
+        self.smp = Smp(config.cpus, self.trace, scheduler)
+        self.rcu = Rcu(self.smp, config.rcu_jiffy_ns, config.rcu_lazy)
+        self.mem = PageFrames(config.memory_mib * 256)
+        self.page_alloc = PageAlloc(self.mem, self.smp, PageAllocConfig())
+        self.slub = Slub(
+            self.page_alloc, self.rcu, self.smp, SlubConfig(front_end=config.front_end, checked=config.checked)
+        )
+        self.workingset = Workingset(self.smp)
+        self.vmscan = Vmscan(self.mem, self.page_alloc, self.smp)
+        self.compaction = Compaction(self.mem, self.page_alloc, self.vmscan, self.smp)
+        self.xa_nodes = SlabNodeCache(self.slub, self.rcu, SLAB_RECLAIM_ACCOUNT)
+        self.filemap = Filemap(
+            self.mem, self.page_alloc, self.vmscan, self.workingset, self.xa_nodes, self.smp, self.rcu
+        )
+        self.dcache = Dcache(self.slub, self.rcu, self.smp, SLAB_RECLAIM_ACCOUNT)
+        self.xa_migrate = XaMigrate(self.xa_nodes, self.smp, self.rcu)
+        self.mobility: SlabMobility = self.slub.mobility
+        self.vmscan.register_shrinker(self.dcache.prune)
+        self.vmscan.register_shrinker(self.workingset.shrink)
+        self.users: list[tuple[list[User], list[int]]] = []
+        self.policies: dict[str, str] = {}
+        self.held: list[tuple[int, int]] = []  # blocks that requests got and that nobody gave back
+        self.requests: list[RequestAnatomy] = []
+        self.passes: list[DefragPass] = []
+        for name, (values, _) in POLICIES.items():
+            self.set_policy(name, values[0])
+
+    # -- users -------------------------------------------------------------------------------------------------------
+
+    def attach(self, users: list[User], weights: list[int]) -> None:
+        """Let ``users`` work on every CPU, each in proportion to its weight, in a fixed rotation."""
+        rotation: list[User] = []
+        left = list(weights)
+        while any(left):  # interleaved, so that no user works in one long burst
+            for at, user in enumerate(users):
+                if left[at] > 0:
+                    left[at] -= 1
+                    rotation.append(user)
+        for cpu in range(self.config.cpus):
+            self.smp.spawn(cpu, f"workload/{cpu}", Rotation(self.smp, cpu, rotation).body)
+        self.users.append((users, weights))
+
+    @property
+    def ops(self) -> int:
+        """Workload operations done so far."""
+        return self.smp.ops
+
+    def run(self, ops: int) -> None:
+        """Do ``ops`` workload operations; afterwards every CPU stands between two."""
+        if ops < 0:
+            raise ValueError(f"cannot run {ops} operations: the number must not be negative")
+        if self.users:
+            self.smp.run_ops(ops)
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def request(self, order: int, gfp: int = GFP_KERNEL) -> RequestAnatomy:
+        """Ask for ``1 << order`` contiguous page frames on CPU 0, watched at every stage. The block is kept."""
+        observer = RequestObserver(self.page_alloc, order, gfp)
+        task = RequestTask(self, observer, order, gfp)
+        self.smp.run_task(0, f"request order {order}", task.body)
+        anatomy = observer.anatomy(len(self.requests) + 1, task.pfn)
+        self.requests.append(anatomy)
+        return anatomy
+
+    def release(self) -> int:
+        """Give back every block that requests have got; returns how many."""
+        count = len(self.held)
+        while self.held:
+            pfn, order = self.held.pop()
+            self.page_alloc.free_pages(pfn, order)
+        return count
+
+    def defragment(self, cache: str = "", ratio: int = 30) -> list[DefragPass]:
+        """One pass over ``cache`` ("": every movable one): slabs at most ``ratio`` per cent used are emptied."""
+        chosen = [self.slub.caches[cache]] if cache else [c for c in self.slub.caches.values() if c.movable]
+        passes: list[DefragPass] = []
+
+        def body() -> None:
+            for one in chosen:
+                passes.append(one.defrag(ratio))
+            self.page_alloc.drain_all_pages()
+
+        self.smp.run_task(0, "defragment", body)
+        self.passes.extend(passes)
+        return passes
+
+    def compact(self) -> int:
+        """Compact all zones (``/proc/sys/vm/compact_memory``); returns pages migrated."""
+        migrated = [0]
+
+        def body() -> None:
+            migrated[0] = self.compaction.compact_memory()
+
+        self.smp.run_task(0, "compact_memory", body)
+        return migrated[0]
+
+    def set_policy(self, name: str, value: str) -> None:
+        """Turn a switch; raises ValueError that names what there is."""
+        if name not in POLICIES:
+            raise ValueError(f"no policy is called {name!r}: there are {', '.join(POLICIES)}")
+        values = POLICIES[name][0]
+        if value not in values:
+            raise ValueError(f"policy {name} cannot be {value!r}: choose {' or '.join(values)}")
+        self.policies[name] = value
+        if name == "defrag_mode":
+            self.page_alloc.config.defrag_mode = int(value)
+        elif name == "xa_nodes":
+            self.xa_migrate.setup_mobility(value == "movable")
+        elif name == "dentries":
+            self.dcache.setup_mobility(value == "evict")
+        elif name == "request_defrag":
+            self.page_alloc.defrag_slabs = self.mobility.defrag_for_request if value == "on" else None
+        elif name == "compact_slabs":
+            self.compaction.isolate_slab = self.mobility.evacuate_page if value == "on" else None
+        elif name == "background_defrag":
+            self.mobility.background(value == "on")
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Verify every invariant; raises AssertionError (one sentence) or KernelBug."""
+        self.page_alloc.check()
+        self.vmscan.check()
+        self.slub.check()
+        self.dcache.check()
+        self.filemap.check()
+        for file in self.filemap.files.values():
+            file.i_pages.check()
+        self.check_nodes()
+        for users, _ in self.users:
+            for user in users:
+                user.check()
+
+    def check_nodes(self) -> None:
+        """Every node of every tree is an allocated object of the node cache, each in one tree only."""
+        seen: dict[int, str] = {}
+        for file in self.filemap.files.values():
+            for node in file.i_pages.nodes_in_tree():
+                assert node.array is file.i_pages, f"{node!r} of {file.i_pages.name} says it is in another array"
+                assert node.addr not in seen, f"{node!r} is in {file.i_pages.name} and in {seen[node.addr]}"
+                seen[node.addr] = file.i_pages.name
+        active = self.xa_nodes.cache.stats().active
+        waiting = self.xa_nodes.cache.stats().rcu
+        assert len(seen) + waiting == active, (
+            f"the trees hold {len(seen)} nodes, {waiting} wait for RCU, but the cache counts {active} in use"
+        )
+
+    def digest(self) -> str:
+        """A fingerprint of the whole state, equal for equal histories: 32 hexadecimal digits."""
+        state = hashlib.blake2b(digest_size=16)
+        mem = self.mem
+        for flat in (mem.owner, mem.order, mem.flags, mem.pageblock_mt):
+            state.update(flat)
+        for words in (mem.mapping, mem.index, mem.stamp):
+            state.update(memoryview(words).cast("B"))
+        numbers: list[int] = [self.smp.now, self.smp.ops, self.smp.switches, self.trace.seq, self.rcu.gp_seq]
+        numbers.extend(self.trace.counts)
+        for zone in self.page_alloc.zones:
+            for per_order in zone.free_area:
+                for free_list in per_order:
+                    numbers.extend(free_list.pfns())
+        for cache in self.slub.caches.values():
+            stats = cache.stats()
+            numbers.extend((stats.active, stats.total, stats.partial, stats.full, stats.slabs, stats.cached))
+        for file in self.filemap.files.values():
+            numbers.extend((file.number, file.nrpages))
+            numbers.extend(node.addr for node in file.i_pages.nodes_in_tree())
+        state.update(memoryview(array("q", numbers)).cast("B"))
+        return state.hexdigest()
+
+
+class Rotation:
+    """What one CPU does all day: serve its users one after the other."""
+
+    def __init__(self, smp: Smp, cpu: int, rotation: list[User]) -> None:
+        self.smp = smp
+        self.cpu = cpu
+        self.rotation = rotation
+
+    def body(self) -> None:
+        """The task."""
+        smp = self.smp
+        at = self.cpu  # CPUs start at different places, so that they don't march in step
+        while True:
+            smp.take_ticket()
+            at += 1
+            self.rotation[at % len(self.rotation)].step(self.cpu)
+            smp.op_done()
+
+
+class RequestTask:
+    """A request for contiguous memory, as a task."""
+
+    def __init__(self, machine: Machine, observer: RequestObserver, order: int, gfp: int) -> None:
+        self.machine = machine
+        self.observer = observer
+        self.order = order
+        self.gfp = gfp
+        self.pfn: int | None = None
+
+    def body(self) -> None:
+        """Ask, with the observer attached to just this allocation."""
+        alloc = self.machine.page_alloc
+        trace = self.machine.trace
+        begin = self.machine.smp.now
+        trace.emit(REQUEST_BEGIN, self.order, self.gfp)
+        alloc.observer = self.observer
+        self.pfn = alloc.alloc_pages(self.order, self.gfp, OWNER_HUGE)
+        alloc.observer = None
+        if self.pfn is not None:
+            self.machine.held.append((self.pfn, self.order))
+        trace.emit(REQUEST_END, self.order, 0 if self.pfn is None else self.pfn + 1, self.machine.smp.now - begin)

@@ -1,0 +1,102 @@
+"""A file server: files are created, read, truncated and deleted, and the page cache fills all memory.
+
+Each CPU serves files of its own. Files differ in age by design: what is allocated together (the nodes of the trees of
+many files, in one slab) does not die together. That interleaving of lifetimes is what ages a machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from memviz.kernel.dcache import Dentry
+from memviz.kernel.filemap import FileMapping
+from memviz.workload.base import Workload
+
+if TYPE_CHECKING:
+    from memviz.kernel.machine import Machine
+
+
+class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """``files``: how many at most, per CPU; ``pages``: size of the largest; rates are parts of one."""
+
+    files: int = 2000
+    pages: int = 256
+    readahead: int = 16
+    create: float = 0.25
+    delete: float = 0.10
+    truncate: float = 0.10
+    sparse: float = 0.3
+
+
+class ServedFile:
+    """An open file: its pages and its name."""
+
+    def __init__(self, mapping: FileMapping, dentry: Dentry, pages: int, stride: int) -> None:
+        self.mapping = mapping
+        self.dentry = dentry
+        self.pages = pages
+        self.stride = stride
+        self.next = 0
+
+
+class FileServer(Workload):
+    """See the module."""
+
+    kind = "file-server"
+
+    def __init__(self, machine: Machine, seed: int, params: FileServerParams) -> None:
+        super().__init__(machine, seed)
+        self.params = params
+        self.files: list[list[ServedFile]] = [[] for _ in range(machine.config.cpus)]
+
+    def step(self, cpu: int) -> None:
+        """Create, delete, truncate or read, by their rates."""
+        draw = self.draws[cpu]
+        files = self.files[cpu]
+        p = self.params
+        what = draw.random()
+        if len(files) < 8 or (what < p.create and len(files) < p.files):
+            self.create(cpu)
+        elif what < p.create + p.delete:
+            self.delete(cpu)
+        elif what < p.create + p.delete + p.truncate:
+            file = files[draw.below(len(files))]
+            keep = draw.below(file.pages + 1)
+            file.mapping.truncate(keep)
+            file.next = 0
+        else:
+            self.read(cpu, files[draw.skewed(len(files))])
+
+    def create(self, cpu: int) -> None:
+        """A new file, small most of the time, and its first pages."""
+        draw = self.draws[cpu]
+        dentry = self.machine.dcache.d_alloc()
+        if dentry is None:
+            return
+        pages = 1 + draw.skewed(self.params.pages)
+        stride = draw.between(2, 40) if draw.chance(self.params.sparse) else 1
+        file = ServedFile(self.machine.filemap.open(), dentry, pages, stride)
+        self.files[cpu].append(file)
+        self.read(cpu, file)
+
+    def delete(self, cpu: int) -> None:
+        """Unlink a file: its pages, its tree, its name."""
+        files = self.files[cpu]
+        at = self.draws[cpu].below(len(files))
+        file = files[at]
+        files[at] = files[-1]
+        files.pop()
+        self.machine.filemap.delete(file.mapping)
+        self.machine.dcache.d_delete(file.dentry)
+
+    def read(self, cpu: int, file: ServedFile) -> None:
+        """The next window of a file, from its start again after its end. Sparse files are read page by page."""
+        window = min(self.params.readahead, file.pages)
+        if file.stride == 1:
+            file.mapping.read(file.next, min(window, file.pages - file.next))
+        else:
+            for step in range(window // 4 + 1):
+                file.mapping.read((file.next + step) * file.stride, 1)
+        file.next = (file.next + window) % file.pages
