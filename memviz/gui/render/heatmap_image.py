@@ -1,0 +1,227 @@
+"""The map as an array of pixels: which page frames a device pixel shows, and back.
+
+Three steps, each a few large numpy calls (small ones cost more than they do): the view decides which cells of which
+level lie where (only when it changes); the cells' ranks are gathered from the pyramid; the palette makes them pixels
+that are repeated to the size of the view. Every cell has at least one device pixel, or a coarser level is taken:
+nothing is lost between pixels.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from math import ceil, floor
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memviz.gui.render.layout import Intp, Layout, Lod, Rect
+from memviz.gui.render.pyramid import Pyramid
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+
+CELL_GAP_FROM: Final = 5.0
+"""Cells this wide and high (device pixels) have a gap between them."""
+TILE_GAPS_FROM: Final = (7.0, 24.0, 200.0, 600.0)
+"""Tiles at least this large are one, two, three, four device pixels apart."""
+WIDEST_CELL: Final = 220.0
+
+
+class Camera(NamedTuple):
+    """What is looked at: how many times larger than fitted, and the point of the map (0 to 1) in the view's middle."""
+
+    zoom: float = 1.0
+    x: float = 0.5
+    y: float = 0.5
+
+
+class Axis:
+    """One direction of the view: where its cells begin and end in device pixels."""
+
+    def __init__(self, origin: float, tile: float, tiles: int, cells: int, gap: int, cell_gap: int, view: int) -> None:
+        """``tiles`` of ``tile`` pixels each begin at ``origin``; each has ``cells`` cells; ``view`` pixels are seen."""
+        first = min(max(0, floor(-origin / tile)), tiles)
+        last = max(first, min(tiles, ceil((view - origin) / tile)))
+        edges = np.floor(origin + np.arange(first, last + 1) * tile + 0.5).astype(np.int64)
+        widths = np.diff(edges) - gap
+        steps = np.arange(cells + 1, dtype=np.int64)
+        inner = edges[:-1, np.newaxis] + widths[:, np.newaxis] * steps // cells
+        begin, end = inner[:, :-1].ravel(), inner[:, 1:].ravel() - cell_gap
+        seen = np.flatnonzero((end > 0) & (begin < view))
+        low, high = (int(seen[0]), int(seen[-1]) + 1) if seen.size else (0, 0)
+        self.first = first * cells + low
+        """Number of the first cell that is seen."""
+        self.begin: npt.NDArray[np.int64] = begin[low:high]
+        self.end: npt.NDArray[np.int64] = end[low:high]
+        self.count = high - low
+        self.pixel: Intp = self._pixels(view)
+        """For each pixel the cell that it shows, from 0; ``count`` in gaps and outside."""
+
+    def _pixels(self, view: int) -> Intp:
+        pixel = np.full(view, self.count, np.intp)
+        if self.count:
+            at = np.arange(view, dtype=np.int64)
+            found = np.searchsorted(self.begin, at, side="right") - 1
+            inside = (found >= 0) & (at < self.end[np.maximum(found, 0)])
+            pixel[inside] = found[inside]
+        return pixel
+
+
+class HeatmapImage:
+    """Renders a layout of a pyramid as seen by a camera. One object a view: it keeps its buffers."""
+
+    def __init__(self) -> None:
+        self.layout: Layout | None = None
+        self.camera = Camera()
+        self.width = 0
+        self.height = 0
+        """Device pixels."""
+        self.lod = Lod(0, 1, 1)
+        self.tile_gap = 0
+        self.cell_gap = 0
+        self.scale_x = 1.0
+        self.scale_y = 1.0
+        """Device pixels per page frame, before rounding."""
+        self.origin_x = 0.0
+        self.origin_y = 0.0
+        self._columns: Axis | None = None
+        self._rows: Axis | None = None
+        self._index: Intp = np.zeros((0, 0), np.intp)
+        self._pixels: U32 = np.zeros((0, 0), np.uint32)
+        self._wide: U32 = np.zeros((0, 0), np.uint32)
+
+    def set_view(self, layout: Layout, camera: Camera, width: int, height: int) -> None:
+        """Look at ``layout`` through ``camera`` in ``width`` × ``height`` device pixels."""
+        if layout is self.layout and (camera, width, height) == (self.camera, self.width, self.height):
+            return
+        self.layout, self.camera, self.width, self.height = layout, camera, width, height
+        self.scale_x = width * camera.zoom / layout.width
+        self.scale_y = height * camera.zoom / layout.height
+        self.origin_x = width / 2 - camera.x * width * camera.zoom
+        self.origin_y = height / 2 - camera.y * height * camera.zoom
+        tile_w, tile_h = layout.tile_w * self.scale_x, layout.tile_h * self.scale_y
+        tiled = layout.tile_w < layout.width or layout.tile_h < layout.height
+        smallest = min(tile_w, tile_h)
+        self.tile_gap = bisect_right(TILE_GAPS_FROM, smallest) if tiled else 0
+        self.lod = self._choose_lod(layout, tile_w, tile_h)
+        cell_w, cell_h = self.lod.cell_w * self.scale_x, self.lod.cell_h * self.scale_y
+        self.cell_gap = int(min(cell_w, cell_h) >= CELL_GAP_FROM) + int(min(cell_w, cell_h) >= 24)
+        across, down = -(-layout.width // layout.tile_w), -(-layout.height // layout.tile_h)
+        cells_x, cells_y = -(-layout.tile_w // self.lod.cell_w), -(-layout.tile_h // self.lod.cell_h)
+        self._columns = Axis(self.origin_x, tile_w, across, cells_x, self.tile_gap, self.cell_gap, width)
+        self._rows = Axis(self.origin_y, tile_h, down, cells_y, self.tile_gap, self.cell_gap, height)
+        xs = np.arange(self._columns.first, self._columns.first + self._columns.count, dtype=np.intp)
+        ys = np.arange(self._rows.first, self._rows.first + self._rows.count, dtype=np.intp)
+        self._index = layout.index(self.lod, ys, xs)
+        self._wide = np.empty((ys.size + 1, width), np.uint32)
+        self._pixels = np.empty((height, width), np.uint32)
+
+    def _choose_lod(self, layout: Layout, tile_w: float, tile_h: float) -> Lod:
+        """The finest level whose every cell gets a pixel."""
+        lods = layout.lods()
+        for lod in lods:
+            fits_x = layout.tile_w <= lod.cell_w * max(1, floor(tile_w) - self.tile_gap)
+            fits_y = layout.tile_h <= lod.cell_h * max(1, floor(tile_h) - self.tile_gap)
+            if fits_x and fits_y:
+                return lod
+        return lods[-1]
+
+    def ranks(self, pyramid: Pyramid) -> U8:
+        """The rank that each visible cell shows."""
+        if not pyramid.levels or not self._index.size:
+            return np.zeros(self._index.shape, np.uint8)
+        level = pyramid.levels[min(self.lod.level, len(pyramid.levels) - 1)]
+        ranks = np.take(level, self._index, mode="clip")
+        for plane in self.lod.planes[1:]:
+            np.maximum(ranks, np.take(level, self._index + plane, mode="clip"), out=ranks)
+        return ranks
+
+    def render(self, pyramid: Pyramid, palette: U32, background: int) -> U32:
+        """The picture, shape (height, width), 0xffRRGGBB. The array is overwritten by the next call."""
+        assert self._columns is not None, "set_view comes first"
+        assert self._rows is not None
+        ranks = self.ranks(pyramid)
+        cells = np.empty((ranks.shape[0], ranks.shape[1] + 1), np.uint32)
+        cells[:, :-1] = np.take(palette, ranks, mode="clip")
+        cells[:, -1] = background
+        self._wide[-1] = background
+        np.take(cells, self._columns.pixel, axis=1, out=self._wide[:-1], mode="clip")
+        np.take(self._wide, self._rows.pixel, axis=0, out=self._pixels, mode="clip")
+        return self._pixels
+
+    def pfn_at(self, pyramid: Pyramid, x: int, y: int) -> int:
+        """The page frame that a device pixel shows: of those that share its cell the one of that colour; -1: none."""
+        if self.layout is None or self._columns is None or self._rows is None:
+            return -1
+        if not (0 <= x < self.width and 0 <= y < self.height):
+            return -1
+        column, row = int(self._columns.pixel[x]), int(self._rows.pixel[y])
+        if column == self._columns.count or row == self._rows.count:
+            return -1
+        base = int(self._index[row, column])
+        best, best_rank = -1, -1
+        for plane in self.lod.planes:
+            first = base + plane << self.lod.level
+            if first < pyramid.nr:
+                run = pyramid.levels[0][first : min(first + (1 << self.lod.level), pyramid.nr)]
+                at = int(run.argmax())
+                if int(run[at]) > best_rank:
+                    best, best_rank = first + at, int(run[at])
+        return best
+
+    def frames(self) -> tuple[Intp, npt.NDArray[np.int64]] | None:
+        """Page frames in sight and where each is drawn: pfns (n), and left, top, right, bottom (n, 4) in device pixels.
+
+        None while a cell stands for more than one.
+        """
+        if self.lod.frames > 1 or self.layout is None or self._columns is None or self._rows is None:
+            return None
+        rows, columns = np.nonzero(self._index < self.layout.nr)
+        edges = (self._columns.begin[columns], self._rows.begin[rows], self._columns.end[columns], self._rows.end[rows])
+        return self._index[rows, columns], np.stack(edges, axis=1)
+
+    def box(self, rect: Rect, whole: bool = False) -> tuple[int, int, int, int]:
+        """Device pixels of a rectangle of cells: left, top, right, bottom (exclusive); ``whole``: with a tile's gap."""
+        assert self.layout is not None
+        gap = 0 if whole else self.tile_gap
+        left, right = self._span(rect.x, rect.x + rect.w, self.origin_x, self.scale_x, self.layout.tile_w, gap)
+        top, bottom = self._span(rect.y, rect.y + rect.h, self.origin_y, self.scale_y, self.layout.tile_h, gap)
+        return left, top, right, bottom
+
+    def _span(self, begin: int, end: int, origin: float, scale: float, tile: int, gap: int) -> tuple[int, int]:
+        def edge(cell: int) -> int:
+            number, inner = divmod(cell, tile)
+            left = floor(origin + number * tile * scale + 0.5)
+            width = floor(origin + (number + 1) * tile * scale + 0.5) - left - self.tile_gap
+            return left + width * inner // tile
+
+        last = end - 1
+        right = edge(last) + max(1, edge(last + 1) - edge(last)) if (last + 1) % tile else 0
+        if not right:
+            right = floor(origin + (last // tile + 1) * tile * scale + 0.5) - gap
+        return edge(begin), max(right, edge(begin) + 1)
+
+    def visible(self) -> tuple[float, float, float, float]:
+        """The part of the map that is seen, as fractions: left, top, right, bottom."""
+        half = 0.5 / self.camera.zoom
+        return self.camera.x - half, self.camera.y - half, self.camera.x + half, self.camera.y + half
+
+
+def largest_zoom(layout: Layout, width: int, height: int) -> float:
+    """The zoom at which a page frame is as wide as it need ever be."""
+    return max(1.0, WIDEST_CELL * max(layout.width / max(width, 1), 0.6 * layout.height / max(height, 1)))
+
+
+def clamp(camera: Camera, limit: float) -> Camera:
+    """A camera that looks at the map, not beside it."""
+    zoom = min(max(camera.zoom, 1.0), limit)
+    half = 0.5 / zoom
+    return Camera(zoom, min(max(camera.x, half), 1.0 - half), min(max(camera.y, half), 1.0 - half))
+
+
+def zoom_about(camera: Camera, factor: float, x: float, y: float, limit: float) -> Camera:
+    """Zoom so that the point of the map under ``x``, ``y`` (fractions of the view) stays there."""
+    zoom = min(max(camera.zoom * factor, 1.0), limit)
+    map_x, map_y = camera.x + (x - 0.5) / camera.zoom, camera.y + (y - 0.5) / camera.zoom
+    return clamp(Camera(zoom, map_x - (x - 0.5) / zoom, map_y - (y - 0.5) / zoom), limit)

@@ -1,0 +1,151 @@
+"""The legend under the map: a swatch, a name and a share for each class. A click singles a class out."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from memviz.gui.render.heatmap_modes import LegendEntry
+from memviz.gui.theme import Theme
+
+SWATCH: Final = 12
+GAP: Final = 22
+
+
+class _Placed(NamedTuple):
+    entry: LegendEntry
+    rect: QRectF
+
+
+class Legend(QWidget):
+    """Entries in as many rows as the width asks for. ``picked`` carries the rank that was clicked, -1 to show all."""
+
+    picked = Signal(int)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._entries: tuple[LegendEntry, ...] = ()
+        self._colors: tuple[int, ...] = ()
+        self._note = ""
+        self._highlight = -1
+        self._cursor = 0
+        self._placed: list[_Placed] = []
+        self._shape: tuple[tuple[int, int], ...] = ()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Legend: arrow keys choose a class, space singles it out")
+
+    def show_entries(
+        self, entries: tuple[LegendEntry, ...], colors: tuple[int, ...], note: str, highlight: int
+    ) -> None:
+        """Show ``entries`` with 0xRRGGBB ``colors`` (by rank) and a ``note`` at the end."""
+        if (entries, colors, note, highlight) == (self._entries, self._colors, self._note, self._highlight):
+            return
+        self._entries, self._colors, self._note, self._highlight = entries, colors, note, highlight
+        self._cursor = min(self._cursor, max(len(entries) - 1, 0))
+        self.setAccessibleDescription(", ".join(f"{entry.label} {entry.share}" for entry in entries))
+        # Places stay while shares change: only another set of classes moves them.
+        shape = tuple((entry.rank, len(entry.share) // 3) for entry in entries)
+        if shape != self._shape:
+            self._shape = shape
+            self._place()
+        else:
+            self._placed = [_Placed(entry, old.rect) for entry, old in zip(entries, self._placed, strict=True)]
+        self.update()
+
+    def _place(self) -> None:
+        metrics = QFontMetricsF(self._theme.font("small"))
+        row_height = metrics.height() + 5
+        placed, x, y = [], 0.0, 0.0
+        for entry in self._entries:
+            # Room for the widest share, so that names don't dance.
+            width = SWATCH + 7 + metrics.horizontalAdvance(f"{entry.label} ") + metrics.horizontalAdvance("< 99 %")
+            if x and x + width > self.width():
+                x, y = 0.0, y + row_height
+            placed.append(_Placed(entry, QRectF(x, y, width, row_height)))
+            x += width + GAP
+        self._placed = placed
+        height = int(y + row_height) + 1
+        if height != self.height():
+            self.setFixedHeight(height)
+
+    def sizeHint(self) -> QSize:
+        """One row at least."""
+        return QSize(200, self.height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Flow the entries anew."""
+        self._place()
+
+    def _toggle(self, rank: int) -> None:
+        self.picked.emit(-1 if rank == self._highlight else rank)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Single out the class that was clicked; click it again to show all."""
+        for number, placed in enumerate(self._placed):
+            if placed.rect.contains(event.position()):
+                self._cursor = number
+                self._toggle(placed.entry.rank)
+                return
+        self.picked.emit(-1)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left, right: another class. Space: single it out. Escape: show all."""
+        key = event.key()
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self._entries:
+            self._cursor = (self._cursor + (1 if key == Qt.Key.Key_Right else -1)) % len(self._entries)
+            self.update()
+        elif key in (Qt.Key.Key_Space, Qt.Key.Key_Return) and self._entries:
+            self._toggle(self._entries[self._cursor].rank)
+        elif key == Qt.Key.Key_Escape and self._highlight >= 0:
+            self.picked.emit(-1)
+        else:
+            super().keyPressEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        """Keep arrows and space from the window's shortcuts while the legend has the focus."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Space):
+                event.accept()
+                return True
+        return super().event(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Swatches, names, shares, the note at the right."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        font = self._theme.font("small")
+        painter.setFont(font)
+        metrics = QFontMetricsF(font)
+        muted, text = self._theme.color("ui.muted"), self._theme.color("ui.text")
+        for number, (entry, rect) in enumerate(self._placed):
+            middle = rect.center().y()
+            swatch = QRectF(rect.left() + 0.5, middle - SWATCH / 2, SWATCH, SWATCH)
+            painter.setPen(QPen(self._theme.color("ui.border"), 1))
+            painter.setBrush(QColor.fromRgb(self._colors[entry.rank]))
+            painter.drawRoundedRect(swatch, 3, 3)
+            painter.setPen(text if entry.rank == self._highlight else muted)
+            baseline = middle + (metrics.ascent() - metrics.descent()) / 2
+            painter.drawText(QPointF(rect.left() + SWATCH + 7, baseline), f"{entry.label} {entry.share}")
+            if self.hasFocus() and number == self._cursor:
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.setPen(QPen(self._theme.color("ui.focus"), 1))
+                painter.drawRoundedRect(rect.adjusted(-3, 0.5, 3, -1.5), 3, 3)
+        self._paint_note(painter, metrics)
+        painter.end()
+
+    def _paint_note(self, painter: QPainter, metrics: QFontMetricsF) -> None:
+        if not self._note or not self._placed:
+            return
+        last = self._placed[-1].rect
+        free = self.width() - last.right() - GAP
+        if free < 60:
+            return
+        painter.setPen(self._theme.color("ui.faint"))
+        note = metrics.elidedText(self._note, Qt.TextElideMode.ElideRight, free)
+        rect = QRectF(last.right() + GAP, last.top(), free, last.height())
+        painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, note)
