@@ -104,7 +104,7 @@ class XArray(XArrayLocked):
         self.rcu = rcu
 
     def __repr__(self) -> str:
-        return f"<XArray {self.name or hex(id(self))}>"
+        return f"<XArray {self.name or 'unnamed'}>"
 
     # Reading: RCU, no lock.
 
@@ -112,13 +112,13 @@ class XArray(XArrayLocked):
         """The entry at ``index``, None when there is none or the index is only reserved."""
         if self.smp is not None:
             return self._load_rcu(index, self.smp)
+        if index >> 64:
+            index &= ULONG_MAX
         entry = self.head
         if not isinstance(entry, XaNode):
-            return None if index & ULONG_MAX or entry is ZERO else entry
-        if index >> entry.shift > XA_CHUNK_MASK or index < 0:
-            if 0 <= index <= ULONG_MAX:
-                return None
-            return self.load(index & ULONG_MAX)
+            return None if index or entry is ZERO else entry
+        if index >> entry.shift > XA_CHUNK_MASK:
+            return None
         while True:
             node = entry
             found = node.slots[(index >> node.shift) & XA_CHUNK_MASK]
@@ -263,7 +263,7 @@ class XArray(XArrayLocked):
     def _leaf(self, index: int) -> XaNode | None:
         """The lowest node of ``index`` if the walk there meets nodes only, and no sibling at the end."""
         entry = self.head
-        if not isinstance(entry, XaNode) or index >> entry.shift > XA_CHUNK_MASK or index < 0:
+        if not isinstance(entry, XaNode) or index >> 64 or index >> entry.shift > XA_CHUNK_MASK:
             return None
         while True:
             node = entry
