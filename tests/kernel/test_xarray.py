@@ -12,9 +12,9 @@ from memviz.kernel.xarray import (
     XA_RCU_FREE,
     ZERO,
     NodeCache,
+    XaNode,
     XArray,
     XArrayError,
-    XaNode,
     is_sibling,
     is_value,
     to_sibling,
@@ -524,7 +524,7 @@ class TestCheck:
     def test_an_empty_slot_of_an_allocating_array_is_marked_free(self) -> None:
         xa = self.damaged("alloc")
         xa.head.slots[1].marks[0] &= ~(1 << 50)
-        with pytest.raises(AssertionError, match="Slot 50 .* is empty, but mark 0 is clear"):
+        with pytest.raises(AssertionError, match=r"Slot 50 .* is empty, but mark 0 is clear"):
             xa.check()
 
 
