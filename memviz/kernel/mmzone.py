@@ -8,6 +8,7 @@ from typing import Final
 from memviz.kernel.page import MIGRATE_HIGHATOMIC, MIGRATE_PCPTYPES, MIGRATE_TYPES, NR_PAGE_ORDERS, PageFrames
 from memviz.kernel.smp import CPU_ZONE_LOCK, Smp
 from memviz.kernel.spinlock import SpinLock
+from memviz.kernel.vmstat import VmStat
 
 # enum zone_type on x86-64. A machine has only the populated ones in PageAlloc.zones; idx tells which they are.
 ZONE_DMA: Final = 0
@@ -69,8 +70,9 @@ COMPACT_PRIO_ASYNC: Final = 2
 class FreeList:
     """The free blocks of one order and migratetype, in list order.
 
-    ``head`` holds, newest last, what was put at the list's head; ``tail``, in order, what was put at its end. From first to
-    last the list reads ``reversed(head) + tail``. Being dicts, both forget a block in the middle in constant time.
+    ``head`` holds, newest last, what was put at the list's head; ``tail``, in order, what was put at its end. From
+    first to last the list reads ``reversed(head) + tail``. Being dicts, both forget a block in the middle in constant
+    time.
     """
 
     __slots__ = ("head", "tail")
@@ -137,11 +139,55 @@ class PerCpuPages:
         self.pgfree = 0
 
 
+class PageAllocConfig:
+    """How the page allocator is set up. Defaults are those of Linux 7.3 on x86-64."""
+
+    def __init__(
+        self,
+        defrag_mode: int = 0,
+        thp: bool = True,
+        watermark_scale_factor: int = 10,
+        watermark_boost_factor: int = 15000,
+        min_free_kbytes: int = 0,
+        lowmem_reserve_ratio: tuple[int, int, int] = (256, 256, 32),
+        pcp_high_fraction: int = 0,
+        dma_mib: int = 16,
+        dma32_mib: int = 3072,
+    ) -> None:
+        """Raise ValueError for what no kernel accepts.
+
+        ``min_free_kbytes`` 0: computed, as the kernel does. ``dma_mib`` and ``dma32_mib`` say where these zones end: a
+        PC keeps the last GiB below 4 GiB for devices, and page frames here are numbered without that hole, so DMA32 has
+        3 GiB.
+        """
+        if defrag_mode not in (0, 1):
+            raise ValueError(f"defrag_mode is {defrag_mode}: it is 0 or 1")
+        if not 1 <= watermark_scale_factor <= 3000:
+            raise ValueError(f"watermark_scale_factor is {watermark_scale_factor}: it is between 1 and 3000")
+        if dma_mib % 4 or dma32_mib % 4 or not 0 < dma_mib < dma32_mib:
+            raise ValueError(
+                f"zones end at {dma_mib} and {dma32_mib} MiB: both are multiples of 4, the second is higher"
+            )
+        self.defrag_mode = defrag_mode
+        self.thp = thp
+        self.watermark_scale_factor = watermark_scale_factor
+        self.watermark_boost_factor = watermark_boost_factor
+        self.min_free_kbytes = min_free_kbytes
+        self.lowmem_reserve_ratio = lowmem_reserve_ratio
+        self.pcp_high_fraction = pcp_high_fraction
+        self.dma_mib = dma_mib
+        self.dma32_mib = dma32_mib
+
+
 class Zone:
     """One zone. All sizes in page frames; ``free_area[order][migratetype]`` as in the kernel."""
 
-    def __init__(self, mem: PageFrames, smp: Smp, idx: int, start_pfn: int, end_pfn: int) -> None:
+    def __init__(
+        self, mem: PageFrames, smp: Smp, config: PageAllocConfig, vmstat: VmStat, idx: int, start_pfn: int, end_pfn: int
+    ) -> None:
         self.mem = mem
+        self.config = config
+        self.vmstat = vmstat
         self.smp = smp
         self.trace = smp.trace
         self.idx = idx
@@ -248,7 +294,9 @@ class Zone:
         return unusable
 
     def watermark_ok(self, order: int, mark: int, highest_zoneidx: int, alloc_flags: int, free_pages: int) -> bool:
-        """Whether a request may go ahead: enough stays free, and a block of its size exists (``__zone_watermark_ok()``)."""
+        """Whether a request may go ahead: enough stays free, and a block of its size exists
+        (``__zone_watermark_ok()``).
+        """
         minimum = mark
         free_pages -= self.unusable_free(order, alloc_flags)
         if alloc_flags & ALLOC_RESERVES:
@@ -275,7 +323,9 @@ class Zone:
         return False
 
     def watermark_fast(self, order: int, mark: int, highest_zoneidx: int, alloc_flags: int) -> bool:
-        """``zone_watermark_fast()``: ``watermark_ok`` for now, and order-0 requests with GFP_HIGH ignore the boost of min."""
+        """``zone_watermark_fast()``: ``watermark_ok`` for now, and order-0 requests with GFP_HIGH ignore the boost of
+        min.
+        """
         if self.watermark_ok(order, mark, highest_zoneidx, alloc_flags, self.nr_free):
             return True
         if (
@@ -286,40 +336,3 @@ class Zone:
         ):
             return self.watermark_ok(order, self.watermark[WMARK_MIN], highest_zoneidx, alloc_flags, self.nr_free)
         return False
-
-
-class PageAllocConfig:
-    """How the page allocator is set up. Defaults are those of Linux 7.3 on x86-64."""
-
-    def __init__(
-        self,
-        defrag_mode: int = 0,
-        thp: bool = True,
-        watermark_scale_factor: int = 10,
-        watermark_boost_factor: int = 15000,
-        min_free_kbytes: int = 0,
-        lowmem_reserve_ratio: tuple[int, int, int] = (256, 256, 32),
-        pcp_high_fraction: int = 0,
-        dma_mib: int = 16,
-        dma32_mib: int = 3072,
-    ) -> None:
-        """Raise ValueError for what no kernel accepts.
-
-        ``min_free_kbytes`` 0: computed, as the kernel does. ``dma_mib`` and ``dma32_mib`` say where these zones end: a PC keeps
-        the last GiB below 4 GiB for devices, and page frames here are numbered without that hole, so DMA32 has 3 GiB.
-        """
-        if defrag_mode not in (0, 1):
-            raise ValueError(f"defrag_mode is {defrag_mode}: it is 0 or 1")
-        if not 1 <= watermark_scale_factor <= 3000:
-            raise ValueError(f"watermark_scale_factor is {watermark_scale_factor}: it is between 1 and 3000")
-        if dma_mib % 4 or dma32_mib % 4 or not 0 < dma_mib < dma32_mib:
-            raise ValueError(f"zones end at {dma_mib} and {dma32_mib} MiB: both are multiples of 4, the second is higher")
-        self.defrag_mode = defrag_mode
-        self.thp = thp
-        self.watermark_scale_factor = watermark_scale_factor
-        self.watermark_boost_factor = watermark_boost_factor
-        self.min_free_kbytes = min_free_kbytes
-        self.lowmem_reserve_ratio = lowmem_reserve_ratio
-        self.pcp_high_fraction = pcp_high_fraction
-        self.dma_mib = dma_mib
-        self.dma32_mib = dma32_mib

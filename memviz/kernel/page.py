@@ -1,7 +1,7 @@
 """Page frames, migratetypes, gfp flags: the vocabulary of ``include/linux/{mmzone,gfp_types,page-flags}.h``.
 
-Page frames are flat arrays, one byte or word a page frame and attribute: a snapshot is a memory copy. There is no object
-per page. All in all 23 bytes a page frame, where Linux spends 64 on its ``struct page``.
+Page frames are flat arrays, one byte or word a page frame and attribute: a snapshot is a memory copy. There is no
+object per page. All in all 23 bytes a page frame, where Linux spends 64 on its ``struct page``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MIGRATE_TYPES: Final = 5
 MIGRATETYPE_NAMES: Final = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate")
 
 # gfp flags. Bit numbers are ours (the kernel's change with its configuration); names and compositions are the kernel's,
-# less the leading underscores of the single bits (GFP_MOVABLE is __GFP_MOVABLE): inside a class Python would mangle them.
+# less the leading underscores of single bits (GFP_MOVABLE is __GFP_MOVABLE): inside a class Python would mangle them.
 GFP_MOVABLE: Final = 0x08
 GFP_RECLAIMABLE: Final = 0x10
 GFP_HIGH: Final = 0x20
@@ -94,6 +94,10 @@ OWNER_NAMES: Final = (
     "isolated",
 )
 NR_OWNERS: Final = 15
+# OWNER_RUNS[owner][order]: what a block's owner bytes look like.
+OWNER_RUNS: Final = tuple(
+    tuple(bytes((who,)) * (1 << order) for order in range(NR_PAGE_ORDERS)) for who in range(NR_OWNERS)
+)
 
 # Flag bits of PageFrames.flags.
 PG_HEAD: Final = 0x01  # first frame of an allocated or free block: order[pfn] is valid
@@ -111,8 +115,8 @@ NO_PFN: Final = 0xFFFFFFFF
 class AddressSpace:
     """Who a movable page belongs to: a file's page cache or a process's memory (``struct address_space``, rmap).
 
-    Registered with ``PageFrames.register_mapping``; ``PageFrames.mapping[pfn]`` holds its ``id``, ``index[pfn]`` where in
-    it the page is. Reclaim and compaction reach the owner of a page only through these two calls.
+    Registered with ``PageFrames.register_mapping``; ``PageFrames.mapping[pfn]`` holds its ``id``, ``index[pfn]`` where
+    in it the page is. Reclaim and compaction reach the owner of a page only through these two calls.
     """
 
     def __init__(self) -> None:
@@ -164,13 +168,16 @@ class PageFrames:
         """Forget ``space``: no page frame may carry its id any more."""
         del self.mappings[space.id]
 
+    def set_owner_range(self, start: int, end: int, owner: int) -> None:
+        """Say who owns the page frames from ``start`` up to ``end``."""
+        self.owner[start:end] = bytes((owner,)) * (end - start)
+
     def set_owner(self, pfn: int, order: int, owner: int) -> None:
         """Say who owns the block of ``1 << order`` frames at ``pfn`` (head and tails)."""
         if order == 0:
             self.owner[pfn] = owner
         else:
-            nr = 1 << order
-            self.owner[pfn : pfn + nr] = bytes((owner,)) * nr
+            self.owner[pfn : pfn + (1 << order)] = OWNER_RUNS[owner][order]
 
 
 def gfp_migratetype(gfp: int) -> int:

@@ -6,8 +6,9 @@ from __future__ import annotations
 class RequestObserver:
     """Watches one request through ``PageAlloc.request_pages``; this base class looks away.
 
-    The allocator calls ``stage_begin`` and ``stage_end`` in turn, never nested. Between the two, reclaim, compaction and slab
-    defragmentation may add figures and name what pinned a pageblock (``PageAlloc.current_observer()`` gives them the observer).
+    The allocator calls ``stage_begin`` and ``stage_end`` in turn, never nested. Between the two, reclaim, compaction
+    and slab defragmentation may add figures and name what pinned a pageblock (``PageAlloc.current_observer()`` gives
+    them the observer).
     """
 
     def stage_begin(self, name: str) -> None:
@@ -20,4 +21,6 @@ class RequestObserver:
         """A figure of the stage under way (adds up when it comes again)."""
 
     def pinned(self, who: str, block: int, address: int) -> None:
-        """``who`` (a slab cache or an owner) pins ``block`` (pageblock number) by the object or page frame at ``address``."""
+        """``who`` (a slab cache or an owner) pins ``block`` (pageblock number) by the object or page frame at
+        ``address``.
+        """

@@ -59,7 +59,9 @@ def unusable_free_index(nr_free: Sequence[int], order: int) -> int:
 
 
 def extfrag_for_order(nr_free: Sequence[int], order: int) -> int:
-    """External fragmentation as proactive compaction scores it: unusable free memory in percent, 0 when nothing is free."""
+    """External fragmentation as proactive compaction scores it: unusable free memory in percent, 0 when nothing is
+    free.
+    """
     check_order(nr_free, order)
     info = ContigPageInfo(nr_free, order)
     if info.free_pages == 0:
