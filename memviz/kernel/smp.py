@@ -310,8 +310,9 @@ class Smp:
                     self.report_deadlock()
                     return
                 self.switch_to(task)
-                if task.greenlet.dead:
-                    self.reap(task)
+                last = self.running  # tasks switch among themselves: who comes back is rarely who was sent off
+                if last is not None and last.greenlet.dead:
+                    self.reap(last)
         finally:
             self.boot_greenlet = outer_boot
             self.current = outer_cpu
