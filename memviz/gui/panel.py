@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from memviz.gui.controls import Button, claims
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.snapshot import Snapshot
@@ -67,9 +68,9 @@ class PanelHeader(QWidget):
         """Put a button or chooser at the right, after those that are there."""
         self._row.addWidget(widget)
 
-    def add_button(self, text: str, tip: str, icon: str = "") -> QToolButton:
+    def add_button(self, text: str, tip: str, icon: str = "") -> Button:
         """A small button at the right; ``icon`` names a file of resources/icons/lucide."""
-        button = QToolButton(self)
+        button = Button(self)
         button.setText(text)
         button.setToolTip(tip)
         button.setAccessibleName(tip)
@@ -128,6 +129,8 @@ class View(QWidget):
     """What is drawn while there is no data, in words."""
     period_ms: ClassVar[int] = 0
     """Shortest time between two snapshots shown; 0: every one."""
+    own_keys: ClassVar[frozenset[Qt.Key]] = frozenset()
+    """Keys that are the view's own while it has the focus, though the window has a shortcut for them."""
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -139,6 +142,13 @@ class View(QWidget):
         self.header = PanelHeader(self.title, theme, self)
         self.header.hide()
         theme.changed.connect(self.theme_changed)
+
+    def event(self, event: QEvent) -> bool:
+        """Keep ``own_keys`` from becoming shortcuts of the window."""
+        if claims(event, self.own_keys):
+            event.accept()
+            return True
+        return super().event(event)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show another instant. Cheap when nothing of what is shown has changed."""

@@ -1,0 +1,295 @@
+"""Everything the user can do, as data: menus, shortcuts, the top bar, the list of keys and the palette come from here.
+
+A row says what it is called, where it stands and which method of the window does it. Nothing else names a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QKeySequence
+
+from memviz.gui.theme import Theme
+
+if TYPE_CHECKING:
+    from memviz.gui.main_window import MainWindow
+
+MENUS: Final = ("File", "Run", "Memory", "View", "Help")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing the user can do."""
+
+    ident: str
+    """Object name of its QAction, less ``action_``."""
+    title: str
+    menu: str
+    """One of ``MENUS``; ``"Memory/Request order"`` is a submenu."""
+    run: Callable[[MainWindow], object]
+    keys: tuple[str, ...] = ()
+    tip: str = ""
+    """What it does, in one sentence; shown beside the pointer and read to those who can't see."""
+    icon: str = ""
+    """File of resources/icons/lucide."""
+    checkable: bool = False
+    needs_source: bool = False
+    """Only possible while a source runs."""
+    disabled: str = ""
+    """Why it can't be done in this version; empty when it can."""
+
+
+def _request(order: int) -> Act:
+    return Act(
+        f"request_order_{order}",
+        f"Request order {order}",
+        "Memory/Request another order",
+        lambda window: window.request_order(order),
+        tip=f"Ask for {1 << order} contiguous page frames and tell how that went.",
+        needs_source=True,
+    )
+
+
+ACTIONS: Final[tuple[Act, ...]] = (
+    Act(
+        "restart",
+        "Start again",
+        "File",
+        lambda w: w.restart(),
+        ("F5",),
+        "Start the scenario from its beginning, with the same seed.",
+        "rotate-ccw",
+    ),
+    Act(
+        "save_report",
+        "Save report…",
+        "File",
+        lambda w: w.save_report(),
+        ("Ctrl+Shift+S",),
+        "Write what the window knows of this run to a JSON file.",
+        "save",
+    ),
+    Act(
+        "save_picture",
+        "Save picture…",
+        "File",
+        lambda w: w.save_picture(),
+        ("Ctrl+P",),
+        "Write a PNG picture of the window.",
+        "camera",
+    ),
+    Act(
+        "record",
+        "Record",
+        "File",
+        lambda w: None,
+        ("Ctrl+R",),
+        "Write this run to a .memviz file.",
+        "circle",
+        checkable=True,
+        disabled="recording from the window comes with a later version",
+    ),
+    Act("quit", "Quit", "File", lambda w: w.close(), ("Ctrl+Q",), "Close the window and end the run."),
+    Act("run", "Run", "Run", lambda w: w.session.toggle_run(), ("Space",), "Run, or pause.", "play", needs_source=True),
+    Act(
+        "step",
+        "Step",
+        "Run",
+        lambda w: w.session.step(),
+        ("Right",),
+        "Do one operation, then pause.",
+        "step-forward",
+        needs_source=True,
+    ),
+    Act(
+        "step_many",
+        "Step 1,000",
+        "Run",
+        lambda w: w.session.step(1000),
+        ("Shift+Right",),
+        "Do 1,000 operations, then pause.",
+        "skip-forward",
+        needs_source=True,
+    ),
+    Act(
+        "fast",
+        "Full speed",
+        "Run",
+        lambda w: w.toggle_fast(),
+        ("F",),
+        "As fast as it can; again: back to the speed of before.",
+        "fast-forward",
+        checkable=True,
+        needs_source=True,
+    ),
+    Act(
+        "slower", "Slower", "Run", lambda w: w.change_speed(-1), ("-",), "Fewer operations a second.", needs_source=True
+    ),
+    Act(
+        "faster",
+        "Faster",
+        "Run",
+        lambda w: w.change_speed(1),
+        ("+", "="),
+        "More operations a second.",
+        needs_source=True,
+    ),
+    Act(
+        "defragment",
+        "Defragment slabs",
+        "Memory",
+        lambda w: w.session.defragment(),
+        ("D",),
+        "Move objects out of sparse slabs, so that the slabs' pages become free.",
+        "combine",
+        needs_source=True,
+    ),
+    Act(
+        "compact",
+        "Compact",
+        "Memory",
+        lambda w: w.session.compact(),
+        ("C",),
+        "Move movable pages together. Slab pages stay where they are.",
+        "shrink",
+        needs_source=True,
+    ),
+    Act(
+        "request",
+        "Request order 9",
+        "Memory",
+        lambda w: w.request_order(),
+        ("R",),
+        "Ask for a block of contiguous memory and tell how that went.",
+        "blocks",
+        needs_source=True,
+    ),
+    *(_request(order) for order in range(11)),
+    Act("find", "Find events", "View", lambda w: w.find_events(), ("Ctrl+F",), "Search the events.", "search"),
+    Act(
+        "go_begin",
+        "To the beginning",
+        "View",
+        lambda w: w.move_time(-1),
+        ("Home",),
+        "Put the time cursor at the first instant that is known.",
+    ),
+    Act(
+        "go_end",
+        "To now",
+        "View",
+        lambda w: w.move_time(1),
+        ("End",),
+        "Take the time cursor away: follow the newest instant.",
+    ),
+    Act(
+        "clear_selection",
+        "Select nothing",
+        "View",
+        lambda w: w.clear_selection(),
+        ("Escape",),
+        "Forget what is selected and close messages.",
+    ),
+    Act(
+        "reset_layout",
+        "Reset layout",
+        "View",
+        lambda w: w.reset_layout(),
+        ("Ctrl+0",),
+        "Put all panels back where they were at first.",
+        "layout-dashboard",
+    ),
+    Act(
+        "theme_system",
+        "Theme of the desktop",
+        "View/Theme",
+        lambda w: w.choose_theme("system"),
+        tip="Dark or light, as the desktop is.",
+        checkable=True,
+    ),
+    Act(
+        "theme_dark", "Dark", "View/Theme", lambda w: w.choose_theme("dark"), tip="Light text on dark.", checkable=True
+    ),
+    Act(
+        "theme_light",
+        "Light",
+        "View/Theme",
+        lambda w: w.choose_theme("light"),
+        tip="Dark text on light.",
+        checkable=True,
+    ),
+    Act(
+        "full_screen",
+        "Full screen",
+        "View",
+        lambda w: w.toggle_full_screen(),
+        ("F11",),
+        "Only this window.",
+        checkable=True,
+    ),
+    Act(
+        "help", "Help", "Help", lambda w: w.show_help(), ("F1",), "What the panels show and what to try.", "circle-help"
+    ),
+    Act("keys", "Keys", "Help", lambda w: w.show_keys(), ("?",), "All keys in one list.", "keyboard"),
+    Act(
+        "palette",
+        "Do something…",
+        "Help",
+        lambda w: w.show_palette(),
+        ("Ctrl+K",),
+        "Find anything that can be done by its name.",
+        "command",
+    ),
+    Act("about", "About memviz", "Help", lambda w: w.show_about(), tip="Version and licences.", icon="info"),
+)
+
+
+def build(window: MainWindow) -> dict[str, QAction]:
+    """One QAction for every row, owned by ``window`` and added to it, so that its keys work everywhere."""
+    made: dict[str, QAction] = {}
+    for act in ACTIONS:
+        action = QAction(act.title, window)
+        action.setObjectName(f"action_{act.ident}")
+        action.setShortcuts([QKeySequence(key) for key in act.keys])
+        action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+        action.setCheckable(act.checkable)
+        keys = f" ({key_words(act)})" if act.keys else ""
+        if act.disabled:
+            action.setEnabled(False)
+            action.setToolTip(f"{act.title}: {act.disabled}.")
+        else:
+            action.setToolTip(f"{act.tip}{keys}" if act.tip else f"{act.title}{keys}")
+        action.setStatusTip(act.tip)
+        action.triggered.connect(partial(_do, act, window))
+        window.addAction(action)
+        made[act.ident] = action
+    return made
+
+
+def _do(act: Act, window: MainWindow, checked: bool = False) -> None:
+    act.run(window)
+
+
+def paint_icons(actions: dict[str, QAction], theme: Theme) -> None:
+    """Give the actions their icons in the colours of the theme."""
+    for act in ACTIONS:
+        if act.icon:
+            actions[act.ident].setIcon(theme.icon(act.icon))
+
+
+def enable(actions: dict[str, QAction], usable: bool) -> None:
+    """Switch what needs a running source on or off."""
+    for act in ACTIONS:
+        if act.needs_source and not act.disabled:
+            actions[act.ident].setEnabled(usable)
+
+
+def key_words(act: Act) -> str:
+    """The keys of a row as people read them: ``Ctrl+K``."""
+    names = {"Right": "→", "Escape": "Esc"}
+    words = ("+".join(names.get(part, part) for part in key.split("+")) if key != "+" else key for key in act.keys)
+    return " or ".join(words)

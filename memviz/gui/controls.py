@@ -1,0 +1,141 @@
+"""Controls of Qt, less what gets in the way: they keep the keys that work them, even those that are shortcuts too.
+
+Space runs and pauses from everywhere, but presses the button that has the focus; arrows step, but move a slider.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt
+from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QComboBox, QSizePolicy, QSlider, QTableView, QToolButton, QWidget
+
+from memviz.gui.theme import Theme
+
+_PRESS: Final = frozenset({Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter})
+_MOVE: Final = frozenset(
+    {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Home, Qt.Key.Key_End}
+)
+
+
+def claims(event: QEvent, keys: frozenset[Qt.Key]) -> bool:
+    """The event asks whether a key is a shortcut, and it is one of ``keys``, without Ctrl or Alt."""
+    if event.type() != QEvent.Type.ShortcutOverride or not isinstance(event, QKeyEvent):
+        return False
+    other = event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+    return not other and event.key() in keys
+
+
+class Button(QToolButton):
+    """A button: reached by Tab, pressed by Space or Return, never takes the focus when clicked."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCursor(Qt.CursorShape.ArrowCursor)
+
+    def event(self, event: QEvent) -> bool:
+        """Keep Space and Return while focused."""
+        if claims(event, _PRESS):
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Return presses, as Space does."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.click()
+        else:
+            super().keyPressEvent(event)
+
+
+class Chooser(QComboBox):
+    """A combo box that keeps the keys that open it and move in it."""
+
+    def event(self, event: QEvent) -> bool:
+        """Keep its keys while focused."""
+        if claims(event, _PRESS | _MOVE):
+            event.accept()
+            return True
+        return super().event(event)
+
+
+class Slider(QSlider):
+    """A slider that keeps the arrows."""
+
+    def event(self, event: QEvent) -> bool:
+        """Keep its keys while focused."""
+        if claims(event, _MOVE):
+            event.accept()
+            return True
+        return super().event(event)
+
+
+class Table(QTableView):
+    """A table that keeps the keys that move in it."""
+
+    def event(self, event: QEvent) -> bool:
+        """Keep its keys while focused."""
+        if claims(event, _MOVE | _PRESS):
+            event.accept()
+            return True
+        return super().event(event)
+
+
+class ElidedLabel(QWidget):
+    """One line of painted text, cut with … where space ends; changing it costs no layout."""
+
+    def __init__(
+        self, theme: Theme, role: str = "normal", color: str = "ui.text", parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._role = role
+        self._color = color
+        self._text = ""
+        self._align = Qt.AlignmentFlag.AlignLeft
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        theme.changed.connect(self.update)
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return self._text
+
+    @text.setter
+    def text(self, text: str) -> None:
+        if text != self._text:
+            self._text = text
+            self.setAccessibleName(text)
+            self.setToolTip(text)
+            self.update()
+
+    @property
+    def color(self) -> str:
+        """Key of the theme."""
+        return self._color
+
+    @color.setter
+    def color(self, color: str) -> None:
+        if color != self._color:
+            self._color = color
+            self.update()
+
+    def align_right(self) -> None:
+        """Put the text to the right end."""
+        self._align = Qt.AlignmentFlag.AlignRight
+
+    def sizeHint(self) -> QSize:
+        """One line, of no width of its own."""
+        return QSize(0, int(QFontMetricsF(self._theme.font(self._role)).height()) + 4)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the line."""
+        font = self._theme.font(self._role)
+        painter = QPainter(self)
+        painter.setFont(font)
+        painter.setPen(self._theme.color(self._color))
+        text = QFontMetricsF(font).elidedText(self._text, Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(QRectF(self.rect()), self._align | Qt.AlignmentFlag.AlignVCenter, text)
+        painter.end()

@@ -1,0 +1,132 @@
+"""Small windows over the window: help, the list of keys, the palette."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtWidgets import QDialog, QLineEdit, QListWidget, QListWidgetItem, QTextBrowser, QVBoxLayout
+
+import memviz
+from memviz import resources
+from memviz.gui.actions import ACTIONS, MENUS, key_words
+
+if TYPE_CHECKING:
+    from memviz.gui.main_window import MainWindow
+
+
+class Dialog(QDialog):
+    """A dialog that is gone once closed."""
+
+    def __init__(self, window: MainWindow, title: str, width: int, height: int) -> None:
+        super().__init__(window)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(title)
+        self.resize(min(width, window.width() - 40), min(height, window.height() - 40))
+        self.box = QVBoxLayout(self)
+
+
+class HelpDialog(Dialog):
+    """The help pages."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window, "Help — memviz", 760, 640)
+        text = QTextBrowser()
+        text.setOpenExternalLinks(True)
+        text.setAccessibleName("Help")
+        text.setMarkdown(resources.read_text("help/window.md"))
+        self.box.addWidget(text)
+
+
+class KeysDialog(Dialog):
+    """All keys, by menu."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window, "Keys — memviz", 560, 640)
+        text = QTextBrowser()
+        text.setAccessibleName("Keys")
+        text.setHtml(keys_html([(dock.view.title, f"Ctrl+{n}") for n, dock in enumerate(window.docks.all.values(), 1)]))
+        self.box.addWidget(text)
+
+
+def keys_html(panels: list[tuple[str, str]]) -> str:
+    """The list of keys as a page."""
+    rows = []
+    for menu in MENUS:
+        rows.append(f"<tr><td colspan='2'><br><b>{menu}</b></td></tr>")
+        rows += [
+            f"<tr><td style='padding-right:24px'><code>{escape(key_words(act))}</code></td>"
+            f"<td>{escape(act.tip or act.title)}</td></tr>"
+            for act in ACTIONS
+            if act.keys and act.menu.split("/")[0] == menu
+        ]
+    rows.append("<tr><td colspan='2'><br><b>Panels</b></td></tr>")
+    rows += [f"<tr><td><code>{keys}</code></td><td>Show or hide {escape(title)}</td></tr>" for title, keys in panels]
+    rows.append("<tr><td><code>F10</code></td><td>Menu</td></tr>")
+    return f"<table cellspacing='0' cellpadding='2'>{''.join(rows)}</table>"
+
+
+class Palette(Dialog):
+    """Everything that can be done, found by typing a part of its name."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window, "Do something — memviz", 520, 420)
+        self.setWindowFlag(Qt.WindowType.FramelessWindowHint)
+        self.search = QLineEdit()
+        self.search.setObjectName("palette_search")
+        self.search.setPlaceholderText("What shall be done?")
+        self.search.setAccessibleName("What shall be done?")
+        self.list = QListWidget()
+        self.list.setAccessibleName("What can be done")
+        self.box.addWidget(self.search)
+        self.box.addWidget(self.list)
+        self._actions = [action for action in window.actions() if action.isEnabled() and action.text()]
+        self.search.textChanged.connect(self._fill)
+        self.search.returnPressed.connect(self._do)
+        self.search.installEventFilter(self)
+        self.list.itemActivated.connect(self._do)
+        self._fill("")
+        self.search.setFocus()
+        self.move(window.frameGeometry().center().x() - self.width() // 2, window.frameGeometry().top() + 80)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Up and down move in the list while the cursor stays in the field."""
+        if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+            step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()), 0)
+            if step and self.list.count():
+                self.list.setCurrentRow((self.list.currentRow() + step) % self.list.count())
+                return True
+        return super().eventFilter(watched, event)
+
+    def _fill(self, text: str) -> None:
+        words = text.lower().split()
+        self.list.clear()
+        for action in self._actions:
+            name = action.text().replace("&", "")
+            if action.objectName().startswith("action_panel_"):
+                name = f"Show or hide {name}"
+            if all(word in f"{name} {action.statusTip()}".lower() for word in words):
+                keys = action.shortcut().toString()
+                item = QListWidgetItem(f"{name}   {keys}" if keys else name)
+                item.setIcon(action.icon())
+                item.setData(Qt.ItemDataRole.UserRole, action)
+                self.list.addItem(item)
+        self.list.setCurrentRow(0)
+
+    def _do(self) -> None:
+        item = self.list.currentItem()
+        self.close()
+        if item is not None:
+            action = item.data(Qt.ItemDataRole.UserRole)
+            if isinstance(action, QAction):
+                action.trigger()
+
+
+def about_text() -> str:
+    """What the about box says."""
+    return (
+        f"<b>memviz {memviz.__version__}</b><p>See why a kernel cannot find contiguous memory, and what making objects "
+        "movable buys.</p><p>MIT licence. Qt (LGPL) draws the window; the icons are Lucide's (ISC).</p>"
+    )

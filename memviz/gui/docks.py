@@ -1,0 +1,68 @@
+"""Where the panels are at first, and how they get back there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PySide6.QtCore import QElapsedTimer, Qt
+from PySide6.QtWidgets import QMainWindow, QTabWidget
+
+from memviz.gui.panel import PanelDock, View
+
+LEFT_SHARE = 0.545
+UPPER_SHARE = 0.68
+
+
+class Docks:
+    """The docks of ``window`` around ``views``, in the order of the picture in the help."""
+
+    def __init__(self, window: QMainWindow, views: Sequence[View]) -> None:
+        self._window = window
+        window.setDockNestingEnabled(True)
+        window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+        self.all: dict[str, PanelDock] = {}
+        self._shown: dict[str, int] = {}
+        for view in views:
+            self.all[view.ident] = PanelDock(view, window)
+        self._clock = QElapsedTimer()
+        self._clock.start()
+        self._last_ms: Mapping[str, int] = {}
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Put every panel where it was at first: memory at the left, what lives in it at the right, answers below."""
+        window, docks = self._window, self.all
+        for dock in docks.values():
+            window.removeDockWidget(dock)
+            dock.setFloating(False)
+        top, bottom = Qt.DockWidgetArea.TopDockWidgetArea, Qt.DockWidgetArea.BottomDockWidgetArea
+        across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+        window.addDockWidget(top, docks["heatmap"])
+        window.splitDockWidget(docks["heatmap"], docks["slab_grid"], across)
+        window.splitDockWidget(docks["slab_grid"], docks["xarray_tree"], down)
+        window.splitDockWidget(docks["xarray_tree"], docks["cpu_lanes"], down)
+        window.addDockWidget(bottom, docks["contiguity"])
+        window.splitDockWidget(docks["contiguity"], docks["timeline"], down)
+        window.splitDockWidget(docks["contiguity"], docks["request"], across)
+        window.splitDockWidget(docks["request"], docks["events"], across)
+        window.tabifyDockWidget(docks["request"], docks["story"])
+        for dock in docks.values():
+            dock.show()
+        docks["request"].raise_()
+        self.size()
+
+    def size(self) -> None:
+        """Give the panels their shares of the window as it is now."""
+        window, docks = self._window, self.all
+        width, height = window.width() - 16, window.height() - 90
+        across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+        strip = max(84, int(height * 0.075))
+        lower = max(150, int(height * (1 - UPPER_SHARE)) - strip)
+        upper = height - lower - strip
+        window.resizeDocks([docks["heatmap"], docks["contiguity"], docks["timeline"]], [upper, lower, strip], down)
+        left = int(width * LEFT_SHARE)
+        window.resizeDocks([docks["heatmap"], docks["slab_grid"]], [left, width - left], across)
+        right = [docks["slab_grid"], docks["xarray_tree"], docks["cpu_lanes"]]
+        window.resizeDocks(right, [int(upper * 0.37), int(upper * 0.38), int(upper * 0.25)], down)
+        third = width // 3
+        window.resizeDocks([docks["contiguity"], docks["request"], docks["events"]], [third, third, third], across)

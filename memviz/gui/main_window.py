@@ -1,0 +1,338 @@
+"""The window: puts the panels around one session, one selection and one theme, and does what the actions say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from PySide6.QtCore import QByteArray, QElapsedTimer, Qt, Slot
+from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QToolBar
+
+from memviz.gui import actions, dialogs, report
+from memviz.gui.docks import Docks
+from memviz.gui.panel import View
+from memviz.gui.selection import Selection
+from memviz.gui.session import SPEEDS, Client, Session
+from memviz.gui.settings import VERSION, Settings
+from memviz.gui.theme import CHOICES, Theme
+from memviz.gui.transport import TopBar
+from memviz.gui.views.contiguity import ContiguityView
+from memviz.gui.views.events import EventsView
+from memviz.gui.views.request import RequestView
+from memviz.gui.views.status import StatusLine
+from memviz.gui.views.story import StoryView
+from memviz.gui.views.timeline import TimelineView
+
+FIRST_SIZE: Final = (1680, 1050)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One entry of the scenario chooser."""
+
+    name: str
+    title: str
+    make: Callable[[], Client]
+    """Makes the near end of a source that runs it; ``start`` has not been called."""
+
+
+class MainWindow(QMainWindow):
+    """The window. ``open_scenario`` starts a source; closing the window ends it."""
+
+    session: Session
+
+    def __init__(self, scenarios: Sequence[Scenario], theme: Theme, settings: Settings) -> None:
+        super().__init__()
+        self.setObjectName("main_window")
+        self.setWindowTitle("memviz")
+        self.theme = theme
+        self.settings = settings
+        self.selection = Selection(self)
+        self.session = Session(self.selection, self)
+        self.scenarios = list(scenarios)
+        self.scenario = ""
+        self._order = settings.order
+        self._speed_before = 30_000
+        self._clock = QElapsedTimer()
+        self._clock.start()
+        self._shown_ms: dict[str, int] = {}
+        self._shown_seq: dict[str, int] = {}
+        self._arranged = False
+        self.resize(*FIRST_SIZE)
+        self.setMinimumSize(900, 560)
+        self.actions_by_name = actions.build(self)
+        self._make_views()
+        self._make_bars()
+        self.docks = Docks(self, self.views)
+        self._connect()
+        self.set_order(self._order)
+        self._paint()
+        geometry, state = settings.layout()
+        self._restore(geometry, state)
+
+    # -- making it
+
+    def _make_views(self) -> None:
+        from memviz.gui.views.cpu_lanes import CpuLanesView
+        from memviz.gui.views.heatmap import HeatmapView
+        from memviz.gui.views.slab_grid import SlabGridView
+        from memviz.gui.views.xarray_tree import XArrayTreeView
+
+        chosen, theme = self.selection, self.theme
+        self.contiguity = ContiguityView(chosen, theme, self)
+        self.request_view = RequestView(chosen, theme, self)
+        self.events = EventsView(chosen, theme, self.session.log, self)
+        self.story = StoryView(chosen, theme, self)
+        self.timeline = TimelineView(chosen, theme, self.session.history, self)
+        self.views: list[View] = [
+            HeatmapView(chosen, theme, self),
+            SlabGridView(chosen, theme, self),
+            XArrayTreeView(chosen, theme, self),
+            CpuLanesView(chosen, theme, self),
+            self.contiguity,
+            self.request_view,
+            self.story,
+            self.events,
+            self.timeline,
+        ]
+
+    def _make_bars(self) -> None:
+        self.menu = self._make_menu()
+        self.top_bar = TopBar(self.session, self.theme, self.actions_by_name, self.menu)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, self.top_bar)
+        self.addToolBarBreak(Qt.ToolBarArea.TopToolBarArea)
+        line = QToolBar("Status", self)
+        line.setObjectName("status_bar")
+        line.setMovable(False)
+        line.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.status = StatusLine(self.session, self.theme)
+        line.addWidget(self.status)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, line)
+
+    def _make_menu(self) -> QMenu:
+        menu = QMenu("memviz", self)
+        menus: dict[str, QMenu] = {}
+        for act in actions.ACTIONS:
+            parent = menu
+            path = ""
+            for part in act.menu.split("/"):
+                path = f"{path}/{part}"
+                if path not in menus:
+                    menus[path] = parent.addMenu(part)
+                parent = menus[path]
+            parent.addAction(self.actions_by_name[act.ident])
+        self._panels_menu = menus["/View"].addMenu("Panels")
+        return menu
+
+    def _connect(self) -> None:
+        for number, (ident, dock) in enumerate(self.docks.all.items(), 1):
+            toggle = dock.toggleViewAction()
+            toggle.setObjectName(f"action_panel_{ident}")
+            toggle.setShortcut(f"Ctrl+{number}")
+            toggle.setToolTip(f"Show or hide {dock.view.title} (Ctrl+{number})")
+            self._panels_menu.addAction(toggle)
+            self.addAction(toggle)
+            dock.visibilityChanged.connect(self._show_hidden)
+        self.session.changed.connect(self._session_changed)
+        self.session.opened.connect(self._session_opened)
+        self.theme.changed.connect(self._theme_changed)
+        self.top_bar.scenario_chosen.connect(self.open_scenario)
+        self.top_bar.order_chosen.connect(self.set_order)
+        self.contiguity.order_picked.connect(self.set_order)
+        self.status.save_report.connect(self.save_report)
+
+    # -- snapshots to views
+
+    @Slot()
+    def _session_changed(self) -> None:
+        self.top_bar.show_session()
+        self.status.show_session()
+        actions.enable(self.actions_by_name, self.session.usable)
+        self._show(self._clock.elapsed())
+
+    def _show(self, now_ms: int) -> None:
+        """Give the newest snapshot to the views that can be seen and whose time has come."""
+        snapshot = self.session.snapshot
+        if snapshot is None:
+            return
+        for view in self.views:
+            if not view.isVisible() or self._shown_seq.get(view.ident) == snapshot.seq:
+                continue
+            last = self._shown_ms.get(view.ident, -view.period_ms)
+            if now_ms - last < view.period_ms and self.session.running:
+                continue
+            self._shown_ms[view.ident] = now_ms
+            self._shown_seq[view.ident] = snapshot.seq
+            view.show_snapshot(snapshot)
+
+    @Slot(bool)
+    def _show_hidden(self, visible: bool) -> None:
+        if visible:
+            self._show(self._clock.elapsed())
+
+    @Slot()
+    def _session_opened(self) -> None:
+        self._shown_seq.clear()
+        self._shown_ms.clear()
+
+    # -- what the actions do
+
+    @Slot(str)
+    def open_scenario(self, name: str) -> None:
+        """Start the source of a scenario, in place of the one that runs."""
+        found = next((one for one in self.scenarios if one.name == name), None)
+        if found is None:
+            return
+        self.scenario = name
+        self.settings.scenario = name
+        self.top_bar.set_scenarios([(one.name, one.title) for one in self.scenarios], name)
+        self.setWindowTitle(f"{found.title} — memviz")
+        self.session.open(found.make)
+
+    def restart(self) -> None:
+        """Start the scenario from its beginning."""
+        self.open_scenario(self.scenario)
+
+    @Slot(int)
+    def set_order(self, order: int) -> None:
+        """Choose the order that the request button asks for, and that the charts are about."""
+        self._order = order
+        self.settings.order = order
+        self.top_bar.set_order(order)
+        self.contiguity.set_order(order)
+        self.timeline.set_order(order)
+
+    def request_order(self, order: int | None = None) -> None:
+        """Ask for a block of the chosen order, or of another, which is the chosen one from then on."""
+        if order is not None:
+            self.set_order(order)
+        self.docks.all["request"].raise_()
+        self.session.request(self._order)
+
+    def toggle_fast(self) -> None:
+        """Full speed, or the speed of before."""
+        if self.session.speed == 0:
+            self.session.set_speed(self._speed_before)
+        else:
+            self._speed_before = self.session.speed
+            self.session.set_speed(0)
+
+    def change_speed(self, steps: int) -> None:
+        """Faster or slower by steps of the slider."""
+        at = SPEEDS.index(self.session.speed) if self.session.speed in SPEEDS else len(SPEEDS) - 1
+        self.session.set_speed(SPEEDS[min(len(SPEEDS) - 1, max(0, at + steps))])
+
+    def find_events(self) -> None:
+        """Bring the events to the front, with the cursor in their search field."""
+        dock = self.docks.all["events"]
+        dock.show()
+        dock.raise_()
+        self.events.focus_search()
+
+    def move_time(self, end: int) -> None:
+        """The time cursor to the first instant (-1), or away (1)."""
+        times = self.session.history.times
+        self.timeline.show_all()
+        self.selection.select_time(int(times[0]) if end < 0 and times.size else -1)
+
+    def clear_selection(self) -> None:
+        """Select nothing."""
+        self.selection.clear()
+
+    def reset_layout(self) -> None:
+        """All panels where they were at first."""
+        self.settings.forget_layout()
+        self.docks.arrange()
+
+    def choose_theme(self, choice: str) -> None:
+        """Dark, light, or what the desktop has."""
+        self.settings.theme = choice
+        self.theme.choose(choice)
+        self._paint_choice()
+
+    def toggle_full_screen(self) -> None:
+        """Only this window on the screen, or not."""
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    def show_help(self) -> None:
+        """The help pages."""
+        dialogs.HelpDialog(self).show()
+
+    def show_keys(self) -> None:
+        """All keys."""
+        dialogs.KeysDialog(self).show()
+
+    def show_palette(self) -> None:
+        """Anything that can be done, by its name."""
+        dialogs.Palette(self).show()
+
+    def show_about(self) -> None:
+        """Version and licences."""
+        QMessageBox.about(self, "About memviz", dialogs.about_text())
+
+    def save_report(self) -> None:
+        """Ask where to, and write what is known of this run."""
+        path = self.ask_file("Save report", "memviz-report.json", "Report (*.json)")
+        if path:
+            self.write(path, lambda: report.write(path, self.session))
+
+    def save_picture(self) -> None:
+        """Ask where to, and write a picture of the window."""
+        picture = self.grab()
+        path = self.ask_file("Save picture", "memviz.png", "Picture (*.png)")
+        if path:
+            self.write(path, lambda: report.save_picture(path, picture))
+
+    def ask_file(self, title: str, name: str, kinds: str) -> str:
+        """The file that the user chose; empty when he did not. Tests put an answer here."""
+        return QFileDialog.getSaveFileName(self, title, name, kinds)[0]
+
+    def write(self, path: str, writer: Callable[[], None]) -> None:
+        """Write a file; say in one sentence what is wrong when that fails."""
+        try:
+            writer()
+        except OSError as error:
+            QMessageBox.warning(self, "memviz", f"{path} can't be written: {error.strerror}. Choose another folder.")
+
+    # -- the look
+
+    @Slot()
+    def _theme_changed(self) -> None:
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            self.theme.apply(app)
+        self._paint()
+
+    def _paint(self) -> None:
+        actions.paint_icons(self.actions_by_name, self.theme)
+        self.top_bar.show_session()
+        self._paint_choice()
+
+    def _paint_choice(self) -> None:
+        for choice in CHOICES:
+            self.actions_by_name[f"theme_{choice}"].setChecked(self.theme.choice == choice)
+
+    # -- the window as such
+
+    def _restore(self, geometry: QByteArray, state: QByteArray) -> None:
+        if geometry.size():
+            self.restoreGeometry(geometry)
+        if state.size():
+            self._arranged = self.restoreState(state, VERSION)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Give the panels their shares the first time that the window's size is known."""
+        super().showEvent(event)
+        if not self._arranged:
+            self._arranged = True
+            self.docks.size()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Remember the layout, and end the source."""
+        self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))
+        self.session.close()
+        for dialog in self.findChildren(dialogs.Dialog):
+            dialog.close()
+        super().closeEvent(event)

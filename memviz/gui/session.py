@@ -1,0 +1,229 @@
+"""The run that the window shows: pulls snapshots from its source, sends it commands, remembers the past.
+
+Nothing is ever queued towards the window: a timer asks the client for the newest snapshot, and whoever is too slow to
+show one shows the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+
+from memviz.gui.render.event_log import EventLog
+from memviz.gui.render.event_text import Names
+from memviz.gui.render.history import History
+from memviz.gui.selection import Selection
+from memviz.kernel.page import GFP_KERNEL
+from memviz.snapshot import Outcome, Snapshot
+from memviz.sources.base import (
+    Command,
+    Compact,
+    Defragment,
+    Pause,
+    RequestPages,
+    Run,
+    SetFocus,
+    SetPolicy,
+    Speed,
+    Step,
+)
+
+PULL_MS: Final = 16
+SPEEDS: Final = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 0)
+"""Steps of the speed slider, operations a second; 0, the last, is as fast as it can."""
+
+
+class Client(Protocol):
+    """The near end of a source: ``memviz.sources.host.HostClient``. None of its methods but ``close`` waits."""
+
+    failure: str
+    report: str
+
+    @property
+    def alive(self) -> bool:
+        """The source can be talked to."""
+
+    def start(self) -> None:
+        """Start the source."""
+
+    def poll(self) -> Snapshot | None:
+        """The newest snapshot, if one came since the last call."""
+
+    def send(self, command: Command) -> int:
+        """Send a command; returns its number."""
+
+    def close(self) -> None:
+        """End the source; waits a bounded time."""
+
+
+class Session(QObject):
+    """One source and what is known of it. ``changed`` carries nothing: read ``snapshot``."""
+
+    changed = Signal()
+    """There is a newer snapshot, or the state of the run is another."""
+    opened = Signal()
+    """Another source was opened: everything of the one before is forgotten."""
+
+    def __init__(self, selection: Selection, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.selection = selection
+        self.client: Client | None = None
+        self.snapshot: Snapshot | None = None
+        self.history = History()
+        self.log = EventLog()
+        self.names = Names()
+        self.failure = ""
+        """Why there will be no further snapshot, in one sentence; the last one stays."""
+        self.outcome: Outcome | None = None
+        """What became of the last command that tells something."""
+        self._told = 0
+        self._waiting: dict[int, str] = {}
+        self._running_wanted: bool | None = None
+        self._last_seq = -1
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(PULL_MS)
+        self._timer.timeout.connect(self.pull)
+        selection.focus_changed.connect(self._send_focus)
+
+    # -- the source
+
+    def open(self, make: Callable[[], Client]) -> None:
+        """End the source that is there, and start the one that ``make`` makes."""
+        self.close()
+        self.snapshot = None
+        self.history.clear()
+        self.log.clear()
+        self.failure = ""
+        self.outcome = None
+        self._told = 0
+        self._waiting.clear()
+        self._running_wanted = None
+        self._last_seq = -1
+        self.selection.clear()
+        self.client = make()
+        self.client.start()
+        self.client.send(SetFocus(self.selection.focus))
+        self._timer.start()
+        self.opened.emit()
+        self.changed.emit()
+
+    def close(self) -> None:
+        """End the source. Waits a bounded time for its process."""
+        self._timer.stop()
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+
+    def pull(self) -> None:
+        """Take the newest snapshot, if there is one. The timer calls this."""
+        client = self.client
+        if client is None:
+            return
+        snapshot = client.poll()
+        if snapshot is not None:
+            self._take(snapshot)
+        if client.failure and not self.failure:
+            self.failure = client.failure
+        if self.failure and not client.alive:
+            self._timer.stop()
+            self._waiting.clear()
+        if snapshot is not None or self.failure:
+            self.changed.emit()
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        if snapshot.seq != self._last_seq:
+            self._last_seq = snapshot.seq
+            self.history.add(snapshot)
+            self.log.add(snapshot.events, snapshot.lost_events)
+            self.names = Names.of(snapshot)
+        if snapshot.state == "failed":
+            self.failure = snapshot.notice or "The source failed without saying why."
+        if self._running_wanted is not None and (snapshot.state == "running") == self._running_wanted:
+            self._running_wanted = None
+        for outcome in snapshot.outcomes:
+            if outcome.number > self._told:
+                self._told = outcome.number
+                self._waiting.pop(outcome.number, None)
+                if outcome.sentence:
+                    self.outcome = outcome
+        for number in [n for n in self._waiting if n <= self._told]:
+            del self._waiting[number]
+
+    # -- what can be read
+
+    @property
+    def running(self) -> bool:
+        """The source goes on by itself, or was just told to."""
+        if self._running_wanted is not None:
+            return self._running_wanted
+        return self.snapshot is not None and self.snapshot.state == "running"
+
+    @property
+    def usable(self) -> bool:
+        """Commands reach the source and do something."""
+        return self.client is not None and self.client.alive and not self.failure
+
+    @property
+    def waiting(self) -> str:
+        """The command that has not been answered yet, in words; empty when there is none."""
+        return next(reversed(self._waiting.values()), "")
+
+    @property
+    def speed(self) -> int:
+        """Operations a second that the source is held to; 0: none."""
+        return self.snapshot.speed if self.snapshot is not None else 0
+
+    # -- commands
+
+    def send(self, command: Command, words: str = "") -> None:
+        """Send a command. ``words``: what to show until it is answered."""
+        if self.client is None or not self.usable:
+            return
+        number = self.client.send(command)
+        if words:
+            self._waiting[number] = words
+            self.changed.emit()
+
+    def set_running(self, running: bool) -> None:
+        """Run or pause."""
+        if self.usable:
+            self._running_wanted = running
+            self.send(Run() if running else Pause())
+            self.changed.emit()
+
+    def toggle_run(self) -> None:
+        """Run when paused, pause when running."""
+        self.set_running(not self.running)
+
+    def step(self, count: int = 1) -> None:
+        """Do ``count`` operations, then pause."""
+        if self.usable:
+            self._running_wanted = None
+            self.send(Step(count))
+
+    def request(self, order: int) -> None:
+        """Ask for a block of ``1 << order`` page frames."""
+        self.send(RequestPages(order, GFP_KERNEL), f"Requesting order {order} …")
+
+    def defragment(self) -> None:
+        """One pass over all movable caches."""
+        self.send(Defragment(), "Defragmenting slabs …")
+
+    def compact(self) -> None:
+        """Compact all zones."""
+        self.send(Compact(), "Compacting …")
+
+    def set_policy(self, name: str, value: str) -> None:
+        """Turn a switch of the engine."""
+        self.send(SetPolicy(name, value), f"Setting {name} to {value} …")
+
+    def set_speed(self, ops_per_s: int) -> None:
+        """Hold the source to a speed; 0: as fast as it can."""
+        self.send(Speed(ops_per_s))
+
+    def _send_focus(self) -> None:
+        self.send(SetFocus(self.selection.focus))

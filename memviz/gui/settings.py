@@ -1,0 +1,68 @@
+"""What the window remembers from one time to the next: layout, theme, the last scenario. Plain values, no pickles.
+
+Values come back from the file as strings, so every one is read with its type; a file of another version is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PySide6.QtCore import QByteArray, QSettings
+
+VERSION: Final = 1
+"""Grows when docks change so much that an old layout would hide something."""
+
+
+class Settings:
+    """The user's settings, of the application that app.py named."""
+
+    def __init__(self) -> None:
+        self._store = QSettings()
+        if self._store.value("version", 0, type=int) != VERSION:
+            self._store.remove("window")
+            self._store.setValue("version", VERSION)
+
+    @property
+    def theme(self) -> str:
+        """One of ``theme.CHOICES``."""
+        return str(self._store.value("theme", "system", type=str))
+
+    @theme.setter
+    def theme(self, choice: str) -> None:
+        self._store.setValue("theme", choice)
+
+    @property
+    def scenario(self) -> str:
+        """The scenario that was open last; empty when there was none."""
+        return str(self._store.value("scenario", "", type=str))
+
+    @scenario.setter
+    def scenario(self, name: str) -> None:
+        self._store.setValue("scenario", name)
+
+    @property
+    def order(self) -> int:
+        """The order that the request button asks for."""
+        found = self._store.value("order", 9, type=int)
+        return found if isinstance(found, int) and 0 <= found <= 10 else 9
+
+    @order.setter
+    def order(self, order: int) -> None:
+        self._store.setValue("order", order)
+
+    def save_layout(self, geometry: QByteArray, state: QByteArray) -> None:
+        """Remember where the window and its docks are."""
+        self._store.setValue("window/geometry", geometry)
+        self._store.setValue("window/state", state)
+
+    def layout(self) -> tuple[QByteArray, QByteArray]:
+        """Geometry and state as they were saved; empty arrays when they never were."""
+        return self._bytes("window/geometry"), self._bytes("window/state")
+
+    def forget_layout(self) -> None:
+        """Start with the layout that memviz comes with."""
+        self._store.remove("window")
+
+    def _bytes(self, key: str) -> QByteArray:
+        found = self._store.value(key)
+        return found if isinstance(found, QByteArray) else QByteArray()

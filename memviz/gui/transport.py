@@ -1,0 +1,255 @@
+"""The top bar: which run, run and pause, how fast, the buttons that do something to memory, where it all comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QLabel, QMenu, QSizePolicy, QToolBar, QToolButton, QWidget
+
+from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
+from memviz.gui.render.numbers import bytes_of_frames, rate
+from memviz.gui.session import SPEEDS, Session
+from memviz.gui.theme import Theme
+from memviz.snapshot import Snapshot
+
+_ON_OFF: Final = frozenset({"on", "off"})
+
+
+class TopBar(QToolBar):
+    """The bar; ``actions`` are those of ``actions.build``."""
+
+    scenario_chosen = Signal(str)
+    order_chosen = Signal(int)
+
+    def __init__(self, session: Session, theme: Theme, actions: dict[str, QAction], menu: QMenu) -> None:
+        super().__init__("Top bar")
+        self.setObjectName("top_bar")
+        self.setMovable(False)
+        self.setFloatable(False)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.setIconSize(QSize(16, 16))
+        self._session = session
+        self._theme = theme
+        self._actions = actions
+        self._shown_policies: tuple[tuple[str, str], ...] = ()
+        self._add_menu(menu)
+        self._add_scenarios()
+        self._add_run()
+        self._add_speed()
+        self._add_memory()
+        self._add_policy()
+        self._add_source()
+        theme.changed.connect(self._paint)
+        self._paint()
+
+    # -- making it
+
+    def _add_menu(self, menu: QMenu) -> None:
+        self.menu_button = Button()
+        self.menu_button.setObjectName("menu_button")
+        self.menu_button.setText("memviz")
+        self.menu_button.setProperty("flat", True)
+        self.menu_button.setFont(self._theme.font("big"))
+        self.menu_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu_button.setMenu(menu)
+        self.menu_button.setShortcut("F10")
+        self.menu_button.setToolTip("Menu (F10)")
+        self.menu_button.setAccessibleName("Menu")
+        self.addWidget(self.menu_button)
+
+    def _add_scenarios(self) -> None:
+        self.scenarios = Chooser()
+        self.scenarios.setObjectName("scenario_chooser")
+        self.scenarios.setAccessibleName("Scenario")
+        self.scenarios.setToolTip("Which scenario runs")
+        self.scenarios.setMinimumWidth(150)
+        self.scenarios.setMaximumWidth(280)
+        self.scenarios.activated.connect(self._scenario_activated)
+        self.addWidget(self.scenarios)
+        self.addSeparator()
+
+    def _add_run(self) -> None:
+        for name in ("run", "step", "fast"):
+            self._add_button(name, icon_only=True)
+        self.addSeparator()
+
+    def _add_speed(self) -> None:
+        self.speed = Slider(Qt.Orientation.Horizontal)
+        self.speed.setObjectName("speed_slider")
+        self.speed.setAccessibleName("Speed")
+        self.speed.setToolTip("Operations a second")
+        self.speed.setRange(0, len(SPEEDS) - 1)
+        self.speed.setValue(len(SPEEDS) - 1)
+        self.speed.setPageStep(1)
+        self.speed.setMinimumWidth(60)
+        self.speed.setMaximumWidth(110)
+        self.speed.valueChanged.connect(self._speed_moved)
+        label = QLabel("speed")
+        label.setProperty("tone", "muted")
+        label.setFont(self._theme.font("small"))
+        label.setBuddy(self.speed)
+        self.addWidget(label)
+        self.addWidget(self.speed)
+        self.speed_words = ElidedLabel(self._theme, "small")
+        self.speed_words.setFixedWidth(78)
+        self.speed_words.text = rate(0)
+        self.addWidget(self.speed_words)
+        self.addSeparator()
+
+    def _add_memory(self) -> None:
+        self._add_button("defragment", accent=True)
+        self._add_button("compact")
+        self.request = self._add_button("request", accent=True)
+        self.request.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        orders = QMenu("Request another order", self)
+        group = QActionGroup(orders)
+        for order in range(11):
+            entry = orders.addAction(f"Order {order}  ({bytes_of_frames(1 << order)})")
+            entry.setData(order)
+            entry.setCheckable(True)
+            group.addAction(entry)
+        orders.triggered.connect(self._order_triggered)
+        self.orders = orders
+        self.request.setMenu(orders)
+        self.addSeparator()
+
+    def _add_policy(self) -> None:
+        self.policy = Button()
+        self.policy.setObjectName("policy_button")
+        self.policy.setText("Policy")
+        self.policy.setAccessibleName("Policy")
+        self.policy.setToolTip("Switches of the kernel, changed while it runs")
+        self.policy.setIcon(self._theme.icon("chevron-down", "ui.muted"))
+        self.policy.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.policy.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
+        self.policy.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.policy_menu = QMenu("Policy", self)
+        self.policy_menu.setLayoutDirection(Qt.LayoutDirection.LeftToRight)
+        self.policy_menu.triggered.connect(self._policy_triggered)
+        self.policy.setMenu(self.policy_menu)
+        self.policy.setEnabled(False)
+        self.addWidget(self.policy)
+        self._add_button("record")
+
+    def _add_source(self) -> None:
+        self.source = ElidedLabel(self._theme, "small", "ui.muted")
+        self.source.setObjectName("source_words")
+        self.source.align_right()
+        self.source.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.addWidget(self.source)
+        end = QWidget()
+        end.setFixedWidth(4)
+        self.addWidget(end)
+
+    def _add_button(self, name: str, icon_only: bool = False, accent: bool = False) -> Button:
+        button = Button()
+        button.setDefaultAction(self._actions[name])
+        button.setObjectName(f"button_{name}")
+        style = Qt.ToolButtonStyle
+        button.setToolButtonStyle(style.ToolButtonIconOnly if icon_only else style.ToolButtonTextOnly)
+        if name == "record":
+            button.setToolButtonStyle(style.ToolButtonTextBesideIcon)
+        button.setProperty("accent", accent)
+        button.setAccessibleName(self._actions[name].text())
+        self.addWidget(button)
+        return button
+
+    # -- what it shows
+
+    def set_scenarios(self, names: Sequence[tuple[str, str]], current: str) -> None:
+        """Offer scenarios: (name, title). ``current`` is the name of the one that is open."""
+        with QSignalBlocker(self.scenarios):
+            self.scenarios.clear()
+            for name, title in names:
+                self.scenarios.addItem(title, name)
+            at = self.scenarios.findData(current)
+            if at < 0:
+                self.scenarios.addItem(current, current)
+                at = self.scenarios.count() - 1
+            self.scenarios.setCurrentIndex(at)
+
+    def set_order(self, order: int) -> None:
+        """The order that the request button asks for."""
+        words = f"Request order {order}  ({bytes_of_frames(1 << order)})"
+        self._actions["request"].setText(words)
+        self.request.setAccessibleName(f"Request order {order}")
+        for entry in self.orders.actions():
+            entry.setChecked(entry.data() == order)
+
+    def show_session(self) -> None:
+        """Show the state of the run. Does nothing when nothing of it changed."""
+        running, snapshot = self._session.running, self._session.snapshot
+        run = self._actions["run"]
+        words = "Pause" if running else "Run"
+        if run.text() != words:
+            run.setText(words)
+            run.setIcon(self._theme.icon("pause" if running else "play"))
+            self.findChild(Button, "button_run").setAccessibleName(words)  # type: ignore[union-attr]
+        if snapshot is None:
+            self.source.text = "starting …" if self._session.client is not None else ""
+            return
+        self.source.text = _source_words(snapshot)
+        if snapshot.policies != self._shown_policies:
+            self._show_policies(snapshot.policies)
+        if not self.speed.isSliderDown() and snapshot.speed in SPEEDS:
+            self._show_speed(snapshot.speed)
+
+    def speed_at(self) -> int:
+        """The speed that the slider stands on."""
+        return SPEEDS[self.speed.value()]
+
+    def _show_speed(self, speed: int) -> None:
+        with QSignalBlocker(self.speed):
+            self.speed.setValue(SPEEDS.index(speed))
+        self.speed_words.text = rate(speed)
+        self._actions["fast"].setChecked(speed == 0)
+
+    def _show_policies(self, policies: tuple[tuple[str, str], ...]) -> None:
+        self._shown_policies = policies
+        self.policy.setEnabled(bool(policies))
+        self.policy_menu.clear()
+        for name, value in policies:
+            entry = self.policy_menu.addAction(name.replace("_", " "))
+            if value in _ON_OFF:
+                entry.setCheckable(True)
+                entry.setChecked(value == "on")
+                entry.setData(name)
+            else:
+                entry.setText(f"{name.replace('_', ' ')}: {value}")
+                entry.setEnabled(False)
+
+    def _paint(self) -> None:
+        self.menu_button.setIcon(self._theme.icon("menu", "ui.muted"))
+        self.policy.setIcon(self._theme.icon("chevron-down", "ui.muted"))
+        running = self._session.running
+        self._actions["run"].setIcon(self._theme.icon("pause" if running else "play"))
+        self._actions["record"].setIcon(self._theme.icon("circle", "tone.bad"))
+
+    # -- what the user does to it
+
+    def _scenario_activated(self, index: int) -> None:
+        self.scenario_chosen.emit(str(self.scenarios.itemData(index)))
+
+    def _speed_moved(self, position: int) -> None:
+        self.speed_words.text = rate(SPEEDS[position])
+        self._actions["fast"].setChecked(SPEEDS[position] == 0)
+        self._session.set_speed(SPEEDS[position])
+
+    def _order_triggered(self, entry: QAction) -> None:
+        self.order_chosen.emit(entry.data())
+
+    def _policy_triggered(self, entry: QAction) -> None:
+        self._session.set_policy(str(entry.data()), "on" if entry.isChecked() else "off")
+
+
+def _source_words(snapshot: Snapshot) -> str:
+    kind = {"simulation": "Simulation", "linux": "This machine", "playback": "Recording"}.get(snapshot.source, "Source")
+    cpus = len(snapshot.cpus)
+    parts = [kind, bytes_of_frames(snapshot.pages.nr)]
+    if cpus:
+        parts.append("1 CPU" if cpus == 1 else f"{cpus} CPUs")
+    return " · ".join(parts)

@@ -1,0 +1,184 @@
+"""Request anatomy: the stages of the last request as a waterfall, its verdict in one sentence, what pinned it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QWidget
+
+from memviz.gui.panel import View
+from memviz.gui.render.anatomy import Anatomy, Row, anatomy
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.snapshot import RequestAnatomy, Snapshot
+
+_NAME_W = 92
+_PINS_SHOWN = 12
+
+
+class RequestView(View):
+    """The last request for higher-order memory."""
+
+    ident: ClassVar[str] = "request"
+    title: ClassVar[str] = "Request anatomy"
+    empty: ClassVar[str] = "No request for higher-order memory yet"
+    period_ms: ClassVar[int] = 50
+    own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right})
+
+    def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(selection, theme, parent)
+        self._request: RequestAnatomy | None = None
+        self.anatomy: Anatomy | None = None
+        self._links: list[tuple[QRectF, int]] = []
+        self._link = -1
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(220, 90)
+
+    def sizeHint(self) -> QSize:
+        """Room for six stages."""
+        return QSize(440, 190)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Take another request apart; the same one costs nothing."""
+        self.snapshot = snapshot
+        if snapshot.request is self._request or snapshot.request == self._request:
+            return
+        self._request = snapshot.request
+        self.anatomy = anatomy(self._request) if self._request is not None else None
+        self._link = -1
+        self._links.clear()
+        self.header.title = self.anatomy.title if self.anatomy is not None else self.title
+        self.header.subtitle = self.anatomy.subtitle if self.anatomy is not None else ""
+        self.setAccessibleDescription(" ".join(self.words()))
+        self.setToolTip(self.anatomy.verdict if self.anatomy is not None else "")
+        self.update()
+
+    def words(self) -> list[str]:
+        """Everything the panel says, line by line."""
+        if self.anatomy is None:
+            return [self.empty]
+        lines = [self.anatomy.verdict, *(f"{row.name}: {row.words}" for row in self.anatomy.rows)]
+        if self.anatomy.pins:
+            lines.append("Pinned by " + ", ".join(pin.words for pin in self.anatomy.pins))
+        return lines
+
+    # -- drawing
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw verdict, stages, pins."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.anatomy is None:
+            self.paint_empty(painter, "Press Request order N, or R")
+        else:
+            self._paint(painter, self.anatomy)
+        painter.end()
+
+    def _paint(self, painter: QPainter, shown: Anatomy) -> None:
+        top = self._paint_verdict(painter, shown)
+        pins_h = 20.0 if shown.pins and self.height() - top - 21 * len(shown.rows) > 20 else 0.0
+        space = self.height() - top - pins_h
+        height = min(42.0, max(20.0, space / max(1, len(shown.rows))))
+        for number, row in enumerate(shown.rows):
+            self._paint_row(painter, row, QRectF(0, top + number * height, self.width(), height))
+        self._links.clear()
+        if pins_h:
+            self._paint_pins(painter, shown, QRectF(0, top + height * len(shown.rows), self.width(), pins_h))
+
+    def _paint_verdict(self, painter: QPainter, shown: Anatomy) -> float:
+        theme = self.theme
+        painter.setFont(theme.font("normal"))
+        line = painter.fontMetrics().lineSpacing()
+        flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap
+        room = QRectF(30, 0, self.width() - 40, 10 * line)
+        wanted = painter.boundingRect(room, flags, shown.verdict).height()
+        lines = min(2 if self.height() < 190 else 3, max(1, round(wanted / line)))
+        box = QRectF(0, 0, self.width(), lines * line + 9)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("ui.good_back" if shown.ok else "ui.bad_back"))
+        painter.drawRoundedRect(box, 5, 5)
+        painter.setPen(theme.color("tone.good" if shown.ok else "tone.bad"))
+        painter.setFont(theme.font("bold"))
+        painter.drawText(QRectF(9, 4, 20, line), Qt.AlignmentFlag.AlignVCenter, "✓" if shown.ok else "✗")
+        painter.setFont(theme.font("normal"))
+        painter.setPen(theme.color("ui.text"))
+        painter.drawText(QRectF(room.left(), 4, room.width(), lines * line + 1), flags, shown.verdict)
+        return box.height() + 5
+
+    def _paint_row(self, painter: QPainter, row: Row, box: QRectF) -> None:
+        theme = self.theme
+        metrics_h = painter.fontMetrics().height()
+        bar_h = 4.0 if box.height() < 30 else 6.0
+        text_h = min(float(metrics_h) + 2, box.height() - bar_h)
+        left = Qt.AlignmentFlag.AlignVCenter
+        painter.setFont(theme.font("bold"))
+        painter.setPen(theme.color("ui.text"))
+        painter.drawText(QRectF(2, box.top(), _NAME_W - 4, text_h), left, row.name)
+        painter.setFont(theme.font("small"))
+        took_w = painter.fontMetrics().horizontalAdvance(row.took) + 4
+        painter.setPen(theme.color("ui.faint"))
+        painter.drawText(QRectF(box.right() - took_w, box.top(), took_w, text_h), left, row.took)
+        painter.setPen(theme.color(f"tone.{row.tone}"))
+        room = QRectF(_NAME_W, box.top(), box.width() - _NAME_W - took_w - 6, text_h)
+        words = painter.fontMetrics().elidedText(row.words, Qt.TextElideMode.ElideRight, int(room.width()))
+        painter.drawText(room, left, words)
+        track = QRectF(2, box.top() + text_h + 1, box.width() - 4, bar_h)
+        painter.fillRect(track, theme.color("chart.track"))
+        begin, end = row.begin * track.width(), max(row.end * track.width(), row.begin * track.width() + 3)
+        begin = min(begin, track.width() - 3)
+        bar = QRectF(track.left() + begin, track.top(), min(end, track.width()) - begin, bar_h)
+        painter.fillRect(bar, theme.color(row.color))
+
+    def _paint_pins(self, painter: QPainter, shown: Anatomy, line: QRectF) -> None:
+        theme = self.theme
+        painter.setFont(theme.font("small"))
+        metrics = painter.fontMetrics()
+        left = 2.0
+        painter.setPen(theme.color("ui.muted"))
+        painter.drawText(QRectF(left, line.top(), 70, line.height()), Qt.AlignmentFlag.AlignVCenter, "Pinned by")
+        left += metrics.horizontalAdvance("Pinned by") + 8
+        for number, pin in enumerate(shown.pins[:_PINS_SHOWN]):
+            width = metrics.horizontalAdvance(pin.words)
+            if left + width > line.width():
+                painter.setPen(theme.color("ui.faint"))
+                painter.drawText(QPointF(left, line.center().y() + 4), "…")
+                break
+            box = QRectF(left, line.top(), width + 2, line.height())
+            painter.setPen(theme.color("ui.accent"))
+            painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, pin.words)
+            if number == self._link:
+                painter.drawLine(QPointF(box.left(), box.bottom() - 4), QPointF(box.right(), box.bottom() - 4))
+            self._links.append((box, pin.pfn))
+            left += width + 14
+
+    # -- links
+
+    def _link_at(self, at: QPointF) -> int:
+        return next((number for number, (box, _) in enumerate(self._links) if box.contains(at)), -1)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Show which link is below the pointer."""
+        link = self._link_at(event.position())
+        if link != self._link:
+            self._link = link
+            self.setCursor(Qt.CursorShape.PointingHandCursor if link >= 0 else Qt.CursorShape.ArrowCursor)
+            self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Select the page frame that a link names."""
+        link = self._link_at(event.position())
+        if link >= 0:
+            self.selection.select_page(self._links[link][1])
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right go through the links and select what they name."""
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()), 0)
+        if step and self._links:
+            self._link = (self._link + step) % len(self._links)
+            self.selection.select_page(self._links[self._link][1])
+            self.update()
+        else:
+            super().keyPressEvent(event)

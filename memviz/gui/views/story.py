@@ -1,0 +1,105 @@
+"""Defragmentation: the last pass told step by step, what it bought and what it cost."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import ClassVar
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QTextBrowser, QVBoxLayout, QWidget
+
+from memviz.gui.panel import View
+from memviz.gui.render.numbers import count, duration
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.snapshot import DefragReport, Snapshot
+
+
+class StoryView(View):
+    """The last pass of slab defragmentation."""
+
+    ident: ClassVar[str] = "story"
+    title: ClassVar[str] = "Defragmentation"
+    empty: ClassVar[str] = "No slabs have been defragmented yet"
+    period_ms: ClassVar[int] = 100
+
+    def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(selection, theme, parent)
+        self.report: DefragReport | None = None
+        self.text = QTextBrowser(self)
+        self.text.setAccessibleName("The last pass, step by step")
+        self.text.setOpenLinks(False)
+        self.text.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.text.hide()
+        self.setFocusProxy(self.text)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.addWidget(self.text)
+        self.setMinimumSize(220, 90)
+
+    def sizeHint(self) -> QSize:
+        """As the panel that it shares the place with."""
+        return QSize(440, 190)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Tell another pass; the same one costs nothing."""
+        self.snapshot = snapshot
+        if snapshot.defrag is self.report or snapshot.defrag == self.report:
+            return
+        self.report = snapshot.defrag
+        self.header.subtitle = self.report.cache if self.report is not None else ""
+        self._write()
+
+    def theme_changed(self) -> None:
+        """Colours are in the text."""
+        super().theme_changed()
+        self._write()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw why there is no text."""
+        if self.report is None:
+            painter = QPainter(self)
+            self.paint_empty(painter, "Press Defragment slabs, or D")
+            painter.end()
+
+    def _write(self) -> None:
+        self.text.setVisible(self.report is not None)
+        if self.report is not None:
+            self.text.setHtml(html(self.report, self.theme))
+        self.update()
+
+
+def html(report: DefragReport, theme: Theme) -> str:
+    """The report as a page: sentence, two columns of figures, steps."""
+    muted, good, bad = (theme.color(f"tone.{tone}").name() for tone in ("muted", "good", "bad"))
+
+    def rows(figures: tuple[tuple[str, int], ...], color: str) -> str:
+        cells = (
+            f"<tr><td style='color:{muted}; padding-right:12px'>{escape(_name(name))}</td>"
+            f"<td align='right' style='color:{color}'><b>{escape(_figure(name, value))}</b></td></tr>"
+            for name, value in figures
+        )
+        return f"<table cellspacing='0' cellpadding='1'>{''.join(cells)}</table>"
+
+    steps = "".join(f"<li style='margin-bottom:2px'>{escape(step)}</li>" for step in report.story)
+    return (
+        f"<p style='margin-top:0'><b>{escape(report.sentence)}</b></p>"
+        f"<table width='100%' cellspacing='0'><tr>"
+        f"<td valign='top' style='padding-right:24px'><span style='color:{muted}'>Bought</span>"
+        f"{rows(report.gain, good)}</td>"
+        f"<td valign='top'><span style='color:{muted}'>Paid</span>{rows(report.price, bad)}</td>"
+        f"</tr></table><ol style='margin-left:-18px; margin-bottom:0'>{steps}</ol>"
+    )
+
+
+def _name(name: str) -> str:
+    for tail in (", ns", "_ns", " ns", " (ns)"):
+        name = name.removesuffix(tail)
+    return name.replace("_", " ")
+
+
+def _figure(name: str, value: int) -> str:
+    return duration(value) if name.rstrip(")").endswith("ns") else count(value)

@@ -1,0 +1,265 @@
+"""Timeline: the unusable index over all time, what happened when, and the time cursor."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
+from PySide6.QtWidgets import QWidget
+
+from memviz.gui.panel import View
+from memviz.gui.render.curve import peaks
+from memviz.gui.render.history import DEFRAG, FAILED, SUCCESS, History, Marker
+from memviz.gui.render.numbers import seconds
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.snapshot import Snapshot
+
+# Every kind has a sign of its own, so that colour is not all that tells them apart.
+_SIGNS: Final = {
+    FAILED: ("✗", "chart.failed"),
+    DEFRAG: ("◆", "chart.defrag"),
+    SUCCESS: ("✓", "chart.retry"),
+}
+_MIN_SPAN_NS: Final = 100_000
+_LABEL_H: Final = 15
+
+
+class TimelineView(View):
+    """Click: time cursor, or the event of a marker. Wheel: zoom. Drag: move along. Double click: everything again."""
+
+    ident: ClassVar[str] = "timeline"
+    title: ClassVar[str] = "Timeline"
+    empty: ClassVar[str] = "Nothing has happened yet"
+    period_ms: ClassVar[int] = 100
+    own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Plus, Qt.Key.Key_Minus})
+
+    def __init__(self, selection: Selection, theme: Theme, history: History, parent: QWidget | None = None) -> None:
+        super().__init__(selection, theme, parent)
+        self.history = history
+        self.order = 9
+        self._version = -1
+        self._range: tuple[int, int] | None = None
+        """Part of time that is shown; None: all, and what is to come."""
+        self._drag_from: tuple[float, tuple[int, int]] | None = None
+        self._dragged = False
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(200, 44)
+        selection.changed.connect(self.update)
+        self.set_order(9)
+
+    def sizeHint(self) -> QSize:
+        """A strip."""
+        return QSize(1200, 64)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Repaint when the history has grown."""
+        self.snapshot = snapshot
+        if self._version != self.history.version:
+            self._version = self.history.version
+            self.update()
+
+    def set_order(self, order: int) -> None:
+        """Show the index of another order."""
+        self.order = order
+        self.header.subtitle = f"unusable index, order {order}, over virtual time"
+        self.update()
+
+    # -- time and pixels
+
+    def shown(self) -> tuple[int, int]:
+        """First and last instant that are shown, ns."""
+        if self._range is not None:
+            return self._range
+        times = self.history.times
+        if not times.size:
+            return 0, 1
+        return int(times[0]), max(int(times[0]) + 1, int(times[-1]))
+
+    def x_of(self, time_ns: int) -> float:
+        """Where an instant is, in pixels."""
+        begin, end = self.shown()
+        return (time_ns - begin) * self.width() / (end - begin)
+
+    def time_at(self, x: float) -> int:
+        """Which instant a pixel shows."""
+        begin, end = self.shown()
+        return begin + int(x * (end - begin) / max(1, self.width()))
+
+    # -- drawing
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw curve, markers, cursor."""
+        painter = QPainter(self)
+        if not self.history.times.size:
+            self.paint_empty(painter)
+        else:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            self._paint_curve(painter)
+            for marker in self.history.markers:
+                self._paint_marker(painter, marker)
+            self._paint_legend(painter)
+            self._paint_cursor(painter)
+        if self.hasFocus():
+            painter.setPen(self.theme.color("ui.focus"))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+        painter.end()
+
+    def _paint_curve(self, painter: QPainter) -> None:
+        begin, end = self.shown()
+        points = peaks(self.history.times, self.history.values[:, self.order], begin, end, self.width())
+        if not len(points):
+            return
+        bottom = self.height() - 1.0
+        scale = (bottom - _LABEL_H - 3) / 1000
+        line = [QPointF(x, bottom - y * scale) for x, y in points.tolist()]
+        last = line[-1]
+        if self._range is None:
+            line.append(QPointF(self.width(), last.y()))
+        area = QPolygonF([QPointF(line[0].x(), bottom), *line, QPointF(line[-1].x(), bottom)])
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self.theme.color("chart.area"))
+        painter.drawPolygon(area)
+        painter.setPen(QPen(self.theme.color("chart.line"), 1.2))
+        painter.drawPolyline(QPolygonF(line))
+
+    def _paint_marker(self, painter: QPainter, marker: Marker) -> None:
+        x = self.x_of(marker.time_ns)
+        if not -6 <= x <= self.width() + 6 or marker.kind not in _SIGNS:
+            return
+        sign, color = _SIGNS[marker.kind]
+        picked = marker.seq == self.selection.now.event
+        painter.setPen(QPen(self.theme.color(color), 3 if picked else 1.6))
+        painter.drawLine(QPointF(x, _LABEL_H + 2), QPointF(x, self.height() - 1))
+        painter.setFont(self.theme.font("small"))
+        painter.drawText(QRectF(x - 8, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
+
+    def _paint_legend(self, painter: QPainter) -> None:
+        """Top right, on a ground of its own, so that markers below do not spoil it."""
+        painter.setFont(self.theme.font("small"))
+        metrics = painter.fontMetrics()
+        entries = [(f"{sign} {kind}", color) for kind, (sign, color) in _SIGNS.items()]
+        widths = [metrics.horizontalAdvance(words) + 14 for words, _ in entries]
+        left = self.width() - sum(widths) - 2.0
+        ground = QRectF(left - 6, 0, sum(widths) + 8, _LABEL_H + 1)
+        painter.fillRect(ground, self.theme.color("ui.panel"))
+        for (words, color), width in zip(entries, widths, strict=True):
+            painter.setPen(self.theme.color(color))
+            painter.drawText(QRectF(left, 0, width, _LABEL_H), Qt.AlignmentFlag.AlignVCenter, words)
+            left += width
+        self._paint_value(painter)
+
+    def _paint_value(self, painter: QPainter) -> None:
+        index = int(self.history.values[-1, self.order])
+        painter.setPen(self.theme.color("ui.text"))
+        words = f"{index / 1000:.2f} now"
+        width = painter.fontMetrics().horizontalAdvance(words) + 8
+        painter.fillRect(QRectF(0, 0, width, _LABEL_H + 1), self.theme.color("ui.panel"))
+        painter.drawText(QRectF(1, 0, width, _LABEL_H), Qt.AlignmentFlag.AlignVCenter, words)
+
+    def _paint_cursor(self, painter: QPainter) -> None:
+        time_ns = self.selection.now.time_ns
+        if time_ns < 0:
+            return
+        x = self.x_of(time_ns)
+        if not 0 <= x <= self.width():
+            return
+        painter.setPen(QPen(self.theme.color("chart.cursor"), 1.6))
+        painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
+        painter.setFont(self.theme.font("small"))
+        words = seconds(time_ns)
+        width = painter.fontMetrics().horizontalAdvance(words) + 8
+        left = x + 3 if x + 3 + width < self.width() else x - 3 - width
+        box = QRectF(left, _LABEL_H + 3, width, _LABEL_H)
+        painter.fillRect(box, self.theme.color("ui.raised"))
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, words)
+
+    # -- the mouse and the keys
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Zoom around the pointer."""
+        steps = event.angleDelta().y() / 120
+        if steps and self.history.times.size:
+            self.zoom(0.8**steps, event.position().x())
+            event.accept()
+
+    def zoom(self, factor: float, x: float) -> None:
+        """Show ``factor`` times as much time as now, with the instant at ``x`` staying where it is."""
+        begin, end = self.shown()
+        fixed = self.time_at(x)
+        span = max(_MIN_SPAN_NS, int((end - begin) * factor))
+        first, last = int(self.history.times[0]), int(self.history.times[-1])
+        if span >= last - first:
+            self._range = None
+        else:
+            begin = fixed - int(span * x / max(1, self.width()))
+            begin = min(max(first, begin), last - span)
+            self._range = (begin, begin + span)
+        self.update()
+
+    def show_all(self) -> None:
+        """Show all of time again."""
+        self._range = None
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Begin a drag, or a click."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._drag_from = (event.position().x(), self.shown())
+            self._dragged = False
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Move along, when a part of time is shown."""
+        if self._drag_from is None or self._range is None:
+            return
+        x, (begin, end) = self._drag_from
+        if abs(event.position().x() - x) < 4 and not self._dragged:
+            return
+        self._dragged = True
+        shift = int((x - event.position().x()) * (end - begin) / max(1, self.width()))
+        first, last = int(self.history.times[0]), int(self.history.times[-1])
+        begin = min(max(first, begin + shift), last - (end - begin))
+        self._range = (begin, begin + self._drag_from[1][1] - self._drag_from[1][0])
+        self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """A click picks the marker that is near, else the instant."""
+        if self._drag_from is None:
+            return
+        self._drag_from = None
+        if not self._dragged and self.history.times.size:
+            self._pick(event.position().x())
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Everything again."""
+        self._drag_from = None
+        self.show_all()
+
+    def _pick(self, x: float) -> None:
+        near = [m for m in self.history.markers if abs(self.x_of(m.time_ns) - x) <= 5]
+        if near:
+            self._pick_marker(min(near, key=lambda m: abs(self.x_of(m.time_ns) - x)))
+        else:
+            self.selection.select_time(max(0, self.time_at(x)))
+
+    def _pick_marker(self, marker: Marker) -> None:
+        self.selection.select_event(marker.seq, marker.time_ns, marker.cpu, self.selection.now.pfn)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right go from marker to marker, plus and minus zoom."""
+        key = Qt.Key(event.key())
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self.history.markers:
+            now = self.selection.now.time_ns
+            now = now if now >= 0 else int(self.history.times[-1]) + 1
+            if key == Qt.Key.Key_Left:
+                found = [m for m in self.history.markers if m.time_ns < now][-1:]
+            else:
+                found = [m for m in self.history.markers if m.time_ns > now][:1]
+            if found:
+                self._pick_marker(found[0])
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Minus) and self.history.times.size:
+            self.zoom(0.7 if key == Qt.Key.Key_Plus else 1.4, self.width() / 2)
+        else:
+            super().keyPressEvent(event)
