@@ -218,6 +218,7 @@ class XaHead:
         self.track_free: bool = flags & XA_FLAGS_TRACK_FREE != 0
         self.zero_busy: bool = flags & XA_FLAGS_ZERO_BUSY != 0
         self.lock_irq: bool = flags & XA_FLAGS_LOCK_IRQ != 0
+        self.multi: bool = False  # multi-index entries were stored at some time
         self.nodes: NodeCache = nodes
         self.lock: SpinLock | None = None
         self.smp: Smp | None = None

@@ -51,6 +51,7 @@ class XaState(XaStore):
             sibs -= 1
         self.xa_shift = shift
         self.xa_sibs = sibs
+        self.xa.multi = True
 
     def create_range(self) -> None:
         """Create all slots of the cursor's range, so that later stores into it need no memory.

@@ -353,7 +353,7 @@ class XaStore(XaWalk):
         if count == 0 and values == 0:
             return
         node.count += count
-        node.nr_values += values
+        node.nr_values = (node.nr_values + values) & 0xFF  # an unsigned char: it wraps, see xa_debug
         self._update(node)
         if count < 0:
             self._delete_node(node)

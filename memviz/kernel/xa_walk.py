@@ -95,6 +95,7 @@ class XaWalk:
         self.xa_index = (index & ULONG_MAX) >> order << order
         self.xa_shift = order - order % XA_CHUNK_SHIFT
         self.xa_sibs = (1 << (order % XA_CHUNK_SHIFT)) - 1
+        self.xa.multi = True
         self.reset()
 
     def set_update(self, update: UpdateNode | None) -> None:
@@ -234,7 +235,12 @@ class XaWalk:
 
     def _step(self, by: int) -> object:
         if self.xa_status == XAS_VALID or self.xa_status == XAS_BOUNDS:
-            self.xa_index = (self.xa_index + by) & ULONG_MAX
+            self.xa_index += by
+            if self.xa_index >> 64:
+                # Round the end. __xas_next() and __xas_prev() of 7.3 step on in the node they are in, which has 16 of
+                # its 64 slots at most at that level, and so miss what is at the other end.
+                self.xa_index &= ULONG_MAX
+                self.reset()
         if self.xa_status != XAS_VALID:
             return self.load()
         node = self.xa_node

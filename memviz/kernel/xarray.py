@@ -287,7 +287,7 @@ class XArray(XArrayLocked):
             if not isinstance(old, XaValue):
                 node.nr_values += 1
         elif isinstance(old, XaValue):
-            node.nr_values -= 1
+            node.nr_values = (node.nr_values - 1) & 0xFF
         return None if old is ZERO else old
 
     def _store_order(self, index: int, entry: object, order: int, gfp: int) -> object:

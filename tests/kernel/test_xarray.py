@@ -471,11 +471,12 @@ class TestDeleteNode:
 class TestCheck:
     """Damage each thing that check() looks at; it must say what is wrong."""
 
-    def damaged(self, flags: str = "none") -> XArray:
+    def damaged(self, flags: str = "none", siblings: bool = False) -> XArray:
         xa = XArray(flags)
         for i in (1, 2, 65, 200):
             xa.store(i, value(i))
-        xa.store(72, "r", order=3)
+        for i in range(72, 80):
+            xa.store(i, "r", order=3 if siblings else 0)
         xa.set_mark(65, 1)
         xa.check(tight=True)
         return xa
@@ -497,6 +498,16 @@ class TestCheck:
         with pytest.raises(AssertionError, match=sentence):
             xa.check()
 
+    def test_mainline_counts_a_value_stored_over_an_entry_of_two_slots_as_one(self) -> None:
+        xa = XArray()
+        xa.store(0, "page", order=1)
+        xa.store(0, value(1))
+        assert xa.head.nr_values == 1
+        xa.store(5, "other")
+        xa.erase(0)
+        assert xa.head.nr_values == 255  # an unsigned char below zero
+        xa.check()
+
     def test_wrong_marks(self) -> None:
         xa = self.damaged()
         xa.head.slots[1].marks[1] = 0
@@ -516,7 +527,7 @@ class TestCheck:
         xa.head.slots[1].slots[1] = RETRY
         with pytest.raises(AssertionError, match="is a retry entry, but the node is still in the array"):
             xa.check()
-        xa = self.damaged()
+        xa = self.damaged(siblings=True)
         xa.head.slots[1].slots[8] = None
         with pytest.raises(AssertionError, match="which holds None: it must hold the entry"):
             xa.check()
