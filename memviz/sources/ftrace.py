@@ -25,6 +25,7 @@ from typing import BinaryIO, Final, cast
 
 import numpy as np
 
+from memviz.analysis.replay import BATCHED
 from memviz.kernel import page, trace
 from memviz.snapshot import EVENT_DTYPE, Structured
 from memviz.sources.base import SourceError
@@ -300,9 +301,6 @@ class _Reader:
         shift = int(fields.get(b"limit", b"1")).bit_length() - 1
         yield trace.MM_COMPACTION_DEFERRED, -1, int(fields[b"order"]), shift, 0
 
-
-BATCHED: Final = 1
-"""Field ``c`` of an MM_PAGE_FREE that was a mm_page_free_batched: frees only what nothing has freed before."""
 
 _PARSERS: Final = {
     b"mm_page_alloc": _Reader.alloc,

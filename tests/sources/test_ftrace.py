@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from memviz import resources
+from memviz.analysis.replay import BATCHED
 from memviz.kernel import page, trace
 from memviz.sources.base import SourceError
-from memviz.sources.ftrace import BATCHED, PageTraffic, TraceError, parse_gfp, read_trace
+from memviz.sources.ftrace import PageTraffic, TraceError, parse_gfp, read_trace
 
 HEADER = """\
 # tracer: nop
