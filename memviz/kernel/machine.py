@@ -303,9 +303,7 @@ class RequestTask:
         trace = self.machine.trace
         begin = self.machine.smp.now
         trace.emit(REQUEST_BEGIN, self.order, self.gfp)
-        alloc.observer = self.observer
-        self.pfn = alloc.alloc_pages(self.order, self.gfp, OWNER_HUGE)
-        alloc.observer = None
+        self.pfn = alloc.request_pages(self.order, self.gfp, OWNER_HUGE, self.observer)
         if self.pfn is not None:
             self.machine.held.append((self.pfn, self.order))
         trace.emit(REQUEST_END, self.order, 0 if self.pfn is None else self.pfn + 1, self.machine.smp.now - begin)

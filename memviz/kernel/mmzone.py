@@ -168,7 +168,7 @@ class PageAllocConfig:
             raise ValueError(
                 f"zones end at {dma_mib} and {dma32_mib} MiB: both are multiples of 4, the second is higher"
             )
-        self.defrag_mode = defrag_mode
+        self.defrag_mode = defrag_mode  # may be switched at any time
         self.thp = thp
         self.watermark_scale_factor = watermark_scale_factor
         self.watermark_boost_factor = watermark_boost_factor

@@ -28,6 +28,7 @@ from memviz.kernel.mmzone import (
     MAX_NR_ZONES,
     WMARK_HIGH,
     WMARK_LOW,
+    WMARK_MIN,
     ZONE_DMA,
     ZONE_DMA32,
     ZONE_NORMAL,
@@ -92,7 +93,6 @@ class PageAlloc:
         self.smp = smp
         self.trace = smp.trace
         self.config = config
-        self.defrag_mode = config.defrag_mode  # vm.defrag_mode: may be switched at any time
         self.vmstat = VmStat()
         self.zones: list[Zone] = free_area_init(mem, smp, config, self.vmstat)
         # By highest allowed zone: the zones to try, best first.
@@ -160,7 +160,7 @@ class PageAlloc:
             highest_zoneidx = ZONE_NORMAL
         zonelist = self.zonelists[highest_zoneidx]
         alloc_flags = WMARK_LOW | gfp & GFP_KSWAPD_RECLAIM
-        if zonelist and (self.defrag_mode or zonelist[0].idx == ZONE_NORMAL):
+        if zonelist and (self.config.defrag_mode or zonelist[0].idx == ZONE_NORMAL):
             alloc_flags |= ALLOC_NOFRAGMENT
         smp.advance(ALLOC_NS)
         pfn = self.get_page_from_freelist(order, alloc_flags, migratetype, highest_zoneidx)
@@ -243,7 +243,7 @@ class PageAlloc:
                         reserve_highatomic_pageblock(zone, pfn, order)
                     return pfn
             # All zones are fragmented: on one node there is nothing left but to fragment them more.
-            retry = bool(alloc_flags & ALLOC_NOFRAGMENT) and not self.defrag_mode
+            retry = bool(alloc_flags & ALLOC_NOFRAGMENT) and not self.config.defrag_mode
             alloc_flags &= ~ALLOC_NOFRAGMENT
         return -1
 
@@ -357,12 +357,12 @@ class PageAlloc:
     def isolate_free_page(self, zone: Zone, pfn: int) -> int:
         """``__isolate_free_page()``: take the free block at ``pfn`` for migration to go to. ``zone.lock`` held.
 
-        The block stays whole, owned by OWNER_ISOLATED. Returns its order, -1 when the low watermark forbids it.
+        The block stays whole, owned by OWNER_ISOLATED. Returns its order, -1 when the watermark min forbids it.
         """
         from_block = zone.pageblock_mt[pfn >> PAGEBLOCK_ORDER]
         order = self.mem.order[pfn]
         if from_block != MIGRATE_ISOLATE:
-            mark = zone.watermark[WMARK_LOW] + (1 << order)
+            mark = zone.watermark[WMARK_MIN] + (1 << order)
             if not zone.watermark_ok(0, mark, 0, 0, zone.nr_free):
                 return -1
         return self.take_free_block(zone, pfn)

@@ -119,7 +119,7 @@ def gfp_to_alloc_flags(pa: PageAlloc, gfp: int, order: int) -> int:
         if order > 0 and alloc_flags & ALLOC_MIN_RESERVE:
             alloc_flags |= ALLOC_HIGHATOMIC
     # Who can't reclaim can't wait for a whole block either (fixed in 7.x: atomic requests failed under defrag_mode).
-    if pa.defrag_mode and (gfp & GFP_DIRECT_RECLAIM or not gfp & GFP_KSWAPD_RECLAIM):
+    if pa.config.defrag_mode and (gfp & GFP_DIRECT_RECLAIM or not gfp & GFP_KSWAPD_RECLAIM):
         alloc_flags |= ALLOC_NOFRAGMENT
     return alloc_flags
 
@@ -182,7 +182,7 @@ def reclaim_and_compact(pa: PageAlloc, ac: AllocContext) -> int:
             continue
         if ac.did_some_progress > 0 and ac.can_compact and should_compact_retry(pa, ac):
             continue
-        if pa.defrag_mode and ac.alloc_flags & ALLOC_NOFRAGMENT:
+        if pa.config.defrag_mode and ac.alloc_flags & ALLOC_NOFRAGMENT:
             ac.alloc_flags &= ~ALLOC_NOFRAGMENT
             continue
         pfn = defrag_slabs(pa, ac)
@@ -204,14 +204,14 @@ def wake_all_kswapds(pa: PageAlloc, ac: AllocContext) -> None:
     """Have kswapd free what this request needs; under ``defrag_mode`` a whole pageblock."""
     if not ac.alloc_flags & ALLOC_KSWAPD or pa.wakeup_kswapd is None:
         return
-    order = max(ac.order, PAGEBLOCK_ORDER) if pa.defrag_mode else ac.order
+    order = max(ac.order, PAGEBLOCK_ORDER) if pa.config.defrag_mode else ac.order
     for zone in ac.zonelist:
         pa.wakeup_kswapd(zone, order)
 
 
 def reclaim_compact_order(pa: PageAlloc, ac: AllocContext) -> int:
     """The order to reclaim and compact for: under ``defrag_mode`` non-movable requests go for pageblocks (7.x)."""
-    if pa.defrag_mode and ac.migratetype != MIGRATE_MOVABLE and ac.alloc_flags & ALLOC_NOFRAGMENT:
+    if pa.config.defrag_mode and ac.migratetype != MIGRATE_MOVABLE and ac.alloc_flags & ALLOC_NOFRAGMENT:
         return max(ac.order, PAGEBLOCK_ORDER)
     return ac.order
 
