@@ -86,16 +86,16 @@ class Table(QTableView):
 class ElidedLabel(QWidget):
     """One line of painted text, cut with … where space ends; changing it costs no layout."""
 
-    def __init__(
-        self, theme: Theme, role: str = "normal", color: str = "ui.text", parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, theme: Theme, role: str = "normal", color: str = "ui.text", sample: str = "") -> None:
+        super().__init__()
+        self._sample = sample
         self._theme = theme
         self._role = role
         self._color = color
         self._text = ""
         self._align = Qt.AlignmentFlag.AlignLeft
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        wide = QSizePolicy.Policy.Fixed if sample else QSizePolicy.Policy.Expanding
+        self.setSizePolicy(wide, QSizePolicy.Policy.Preferred)
         theme.changed.connect(self.update)
 
     @property
@@ -127,8 +127,13 @@ class ElidedLabel(QWidget):
         self._align = Qt.AlignmentFlag.AlignRight
 
     def sizeHint(self) -> QSize:
-        """One line, of no width of its own."""
-        return QSize(0, int(QFontMetricsF(self._theme.font(self._role)).height()) + 4)
+        """One line, as wide as the sample; without one it takes what is left over."""
+        metrics = QFontMetricsF(self._theme.font(self._role))
+        return QSize(int(metrics.horizontalAdvance(self._sample)) + 2, int(metrics.height()) + 4)
+
+    def minimumSizeHint(self) -> QSize:
+        """Never narrower than the sample."""
+        return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the line."""
@@ -136,6 +141,9 @@ class ElidedLabel(QWidget):
         painter = QPainter(self)
         painter.setFont(font)
         painter.setPen(self._theme.color(self._color))
-        text = QFontMetricsF(font).elidedText(self._text, Qt.TextElideMode.ElideRight, self.width())
+        metrics = QFontMetricsF(font)
+        text = metrics.elidedText(self._text, Qt.TextElideMode.ElideRight, self.width())
+        if text != self._text and self.width() < metrics.horizontalAdvance(self._text) * 0.5:
+            text = ""  # the start of a word tells nothing
         painter.drawText(QRectF(self.rect()), self._align | Qt.AlignmentFlag.AlignVCenter, text)
         painter.end()

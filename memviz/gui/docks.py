@@ -56,8 +56,8 @@ class Docks:
         window, docks = self._window, self.all
         width, height = window.width() - 16, window.height() - 90
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        strip = max(84, int(height * 0.075))
-        lower = max(150, int(height * (1 - UPPER_SHARE)) - strip)
+        strip = max(80, int(height * 0.075))
+        lower = max(206, int(height * (1 - UPPER_SHARE)) - strip)
         upper = height - lower - strip
         window.resizeDocks([docks["heatmap"], docks["contiguity"], docks["timeline"]], [upper, lower, strip], down)
         left = int(width * LEFT_SHARE)

@@ -62,10 +62,12 @@ class MainWindow(QMainWindow):
         self._arranged = False
         self.resize(*FIRST_SIZE)
         self.setMinimumSize(900, 560)
+        self.setContentsMargins(6, 3, 6, 6)
         self.actions_by_name = actions.build(self)
         self._make_views()
         self._make_bars()
         self.docks = Docks(self, self.views)
+        self.views[0].setFocus()
         self._connect()
         self.set_order(self._order)
         self._paint()

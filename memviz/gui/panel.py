@@ -196,7 +196,7 @@ class PanelDock(QDockWidget):
         self.setObjectName(f"dock_{view.ident}")
         self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground, False)
         close = view.header.add_button("", f"Close {view.title}", "x")
-        close.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        close.setIconSize(QSize(12, 12))
         close.clicked.connect(self.close)
         self._close = close
         self.setTitleBarWidget(view.header)

@@ -13,11 +13,28 @@ VERSION: Final = 1
 """Grows when docks change so much that an old layout would hide something."""
 
 
-class Settings:
-    """The user's settings, of the application that app.py named."""
+class _Forgetful:
+    """As much of QSettings as is needed, in memory."""
 
     def __init__(self) -> None:
-        self._store = QSettings()
+        self._values: dict[str, object] = {}
+
+    def value(self, key: str, default: object = None, type: object = None) -> object:
+        return self._values.get(key, default)
+
+    def setValue(self, key: str, value: object) -> None:
+        self._values[key] = value
+
+    def remove(self, key: str) -> None:
+        for name in [name for name in self._values if name == key or name.startswith(f"{key}/")]:
+            del self._values[name]
+
+
+class Settings:
+    """The user's settings, of the application that app.py named; without ``remember`` of nobody, and forgotten."""
+
+    def __init__(self, remember: bool = True) -> None:
+        self._store: QSettings | _Forgetful = QSettings() if remember else _Forgetful()
         if self._store.value("version", 0, type=int) != VERSION:
             self._store.remove("window")
             self._store.setValue("version", VERSION)

@@ -11,8 +11,9 @@ _SHEET = Template("""
 QMainWindow, QDialog { background: $window; }
 QMainWindow::separator { background: $window; width: 6px; height: 6px; }
 QMainWindow::separator:hover { background: $accent; }
-QToolBar#top_bar { background: $bar; border: 0; border-bottom: 1px solid $border; padding: 3px 8px; spacing: 6px; }
-QToolBar#top_bar::separator { background: transparent; width: 10px; }
+QToolBar { background: $window; border: 0; padding: 0; spacing: 0; }
+QToolBar#top_bar { padding: 4px 0 3px 0; spacing: 6px; }
+QToolBar#top_bar::separator { background: transparent; width: 8px; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px 6px; }
 QLabel[tone="muted"] { color: $muted; }
 
@@ -38,6 +39,8 @@ QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18p
   border-bottom-right-radius: 5px; }
 QToolButton[popupMode="1"] { padding-right: 24px; }
 QComboBox { padding-right: 20px; }
+QComboBox[small="true"] { padding: 3px 16px 3px 7px; }
+QComboBox[small="true"]::drop-down { border: 0; width: 16px; }
 QComboBox::drop-down { border: 0; width: 20px; }
 QComboBox::down-arrow, QToolButton::menu-arrow { image: url("$arrow"); width: 12px; height: 12px; }
 QComboBox QAbstractItemView { background: $raised; color: $text; border: 1px solid $border; outline: 0;

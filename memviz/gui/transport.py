@@ -7,7 +7,7 @@ from typing import Final
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QLabel, QMenu, QSizePolicy, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QLabel, QMenu, QToolBar, QToolButton, QWidget
 
 from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
 from memviz.gui.render.numbers import bytes_of_frames, rate
@@ -94,8 +94,7 @@ class TopBar(QToolBar):
         label.setBuddy(self.speed)
         self.addWidget(label)
         self.addWidget(self.speed)
-        self.speed_words = ElidedLabel(self._theme, "small")
-        self.speed_words.setFixedWidth(78)
+        self.speed_words = ElidedLabel(self._theme, "small", sample="full speed")
         self.speed_words.text = rate(0)
         self.addWidget(self.speed_words)
         self.addSeparator()
@@ -139,7 +138,6 @@ class TopBar(QToolBar):
         self.source = ElidedLabel(self._theme, "small", "ui.muted")
         self.source.setObjectName("source_words")
         self.source.align_right()
-        self.source.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.addWidget(self.source)
         end = QWidget()
         end.setFixedWidth(4)

@@ -37,14 +37,14 @@ def seconds(ns: int) -> str:
 
 
 def rate(per_s: int) -> str:
-    """A speed: ``30_000`` → ``30 k ops/s``; 0 → ``full speed``."""
+    """Operations a second: ``30_000`` → ``30 k/s``; 0 → ``full speed``."""
     if per_s == 0:
         return "full speed"
     if per_s >= 1_000_000:
-        return f"{per_s / 1_000_000:g} M ops/s"
+        return f"{per_s / 1_000_000:g} M/s"
     if per_s >= 1_000:
-        return f"{per_s / 1_000:g} k ops/s"
-    return f"{per_s} ops/s"
+        return f"{per_s / 1_000:g} k/s"
+    return f"{per_s}/s"
 
 
 def percent(part: int, whole: int) -> str:

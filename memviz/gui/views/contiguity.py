@@ -124,9 +124,13 @@ class ContiguityView(View):
         line = QRectF(0, self.height() - _LEGEND_H + 2, self.width(), _LEGEND_H - 2)
         left = 2.0
         middle = line.center().y()
+        wide = (
+            self.width()
+            > metrics.horizontalAdvance("free now if movable objects moved unusable index, order 10: 0.00") + 70
+        )
         entries = [("chart.free", "free now")]
         if self.bars is not None and self.bars.possible:
-            entries.append(("chart.possible", "if movable objects moved"))
+            entries.append(("chart.possible", "if movable objects moved" if wide else "if moved"))
         if self._hover < 0:
             for key, words in entries:
                 painter.fillRect(QRectF(left, middle - 4, 8, 8), theme.color(key))

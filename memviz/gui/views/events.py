@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Chooser, Table
 from memviz.gui.panel import View, draw_empty
@@ -146,14 +146,17 @@ class EventsView(View):
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._filter_changed)
         self.search.returnPressed.connect(self._first_row)
-        self.kind = self._chooser("All kinds", "Which kinds of event", GROUPS)
-        self.cpu = self._chooser("All CPUs", "Events of which CPU", {})
-        self.cache = self._chooser("All caches", "Events about which cache", {})
+        self.kind = self._chooser("Kind", "Which kinds of event", GROUPS)
+        self.cpu = self._chooser("CPU", "Events of which CPU", {})
+        self.cache = self._chooser("Cache", "Events about which cache", {})
         row = QHBoxLayout()
         row.setSpacing(5)
-        row.addWidget(self.search, 3)
+        self.search.setMinimumWidth(90)
+        row.addWidget(self.search, 5)
         for chooser in (self.kind, self.cpu, self.cache):
-            row.addWidget(chooser, 1)
+            chooser.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            chooser.setMinimumWidth(64)
+            row.addWidget(chooser, 3)
         self.table = self._make_table()
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
@@ -175,7 +178,9 @@ class EventsView(View):
         chooser.setAccessibleName(tip)
         chooser.setMinimumContentsLength(6)
         chooser.setSizeAdjustPolicy(Chooser.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        chooser.setProperty("small", True)
         chooser.addItem(everything, -1)
+        chooser.setItemData(0, f"{tip}: all", Qt.ItemDataRole.ToolTipRole)
         for entry in entries:
             chooser.addItem(entry, entry)
         chooser.view().setMinimumWidth(170)

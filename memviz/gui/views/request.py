@@ -81,7 +81,7 @@ class RequestView(View):
         top = self._paint_verdict(painter, shown)
         pins_h = 20.0 if shown.pins and self.height() - top - 21 * len(shown.rows) > 20 else 0.0
         space = self.height() - top - pins_h
-        height = min(42.0, max(20.0, space / max(1, len(shown.rows))))
+        height = min(42.0, max(15.0, space / max(1, len(shown.rows))))
         for number, row in enumerate(shown.rows):
             self._paint_row(painter, row, QRectF(0, top + number * height, self.width(), height))
         self._links.clear()
@@ -111,7 +111,7 @@ class RequestView(View):
     def _paint_row(self, painter: QPainter, row: Row, box: QRectF) -> None:
         theme = self.theme
         metrics_h = painter.fontMetrics().height()
-        bar_h = 4.0 if box.height() < 30 else 6.0
+        bar_h = 2.0 if box.height() < 20 else 4.0 if box.height() < 30 else 6.0
         text_h = min(float(metrics_h) + 2, box.height() - bar_h)
         left = Qt.AlignmentFlag.AlignVCenter
         painter.setFont(theme.font("bold"))
