@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from memviz.gui.render.numbers import percent
 from memviz.gui.render.tokens import Tokens
 from memviz.kernel.page import (
     MIGRATE_TYPES,
@@ -155,7 +156,7 @@ _ORDER_USED, _ORDER_UNKNOWN, _ORDER_FIRST = 1, 2, 3
 
 
 def free_orders(snapshot: Snapshot) -> U8:
-    """Rank of every page frame: 0 not managed, 1 used, 2 free in a block of unknown order, 3 + the free block's order."""
+    """Rank of every page frame: 0 not managed, 1 used, 2 free (order unknown), 3 + the free block's order."""
     pages = snapshot.pages
     owner = pages.owner
     ranks = np.full(owner.size, _ORDER_USED, np.uint8)
@@ -362,7 +363,7 @@ class LegendEntry(NamedTuple):
     label: str
     frames: int
     share: str
-    """Of all managed page frames, as people read it: "31 %", "< 1 %"; a count where not managed."""
+    """Of all managed page frames, as people read it: "31 %"; a count where not managed."""
 
 
 def legend(one: Mode, per_rank: npt.NDArray[np.int64], managed: int) -> tuple[LegendEntry, ...]:
@@ -374,18 +375,6 @@ def legend(one: Mode, per_rank: npt.NDArray[np.int64], managed: int) -> tuple[Le
             share = percent(frames, managed) if page_class.managed else f"{frames:,}"
             entries.append(LegendEntry(rank, page_class.label, frames, share))
     return tuple(entries)
-
-
-def percent(part: int, whole: int) -> str:
-    """ "31 %"; "< 1 %" for what is there and rounds to none; "–" of nothing."""
-    if whole <= 0:
-        return "–"
-    share = 100.0 * part / whole
-    if part and share < 1.0:
-        return "< 1 %"
-    if part < whole and share > 99.0:
-        return "> 99 %"
-    return f"{share:.0f} %"
 
 
 def per_rank(raw_counts: npt.NDArray[np.int64], lut: U8) -> npt.NDArray[np.int64]:

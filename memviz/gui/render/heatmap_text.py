@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memviz.gui.render.heatmap_modes import percent
 from memviz.gui.render.layout import Layout, Lod, Rect
+from memviz.gui.render.numbers import bytes_of_frames, percent
 from memviz.gui.render.pyramid import Pyramid
 from memviz.kernel.page import (
     MIGRATETYPE_NAMES,
@@ -96,7 +96,7 @@ def age(milliseconds: int) -> str:
 
 def lod_words(lod: Lod) -> str:
     """What a cell stands for, empty when it is one page frame."""
-    return f"a cell is {lod.frames:,} page frames: the rarest class in it shows" if lod.frames > 1 else ""
+    return f"a cell is {lod.frames:,} frames, the rarest shows" if lod.frames > 1 else ""
 
 
 class Totals(NamedTuple):
@@ -135,9 +135,10 @@ def totals_words(labels: tuple[str, ...], found: Totals) -> tuple[str, ...]:
     """The totals of a box in parts of one line, the largest class first."""
     if not found.frames:
         return ("box: no page frames",)
-    size = found.frames * 4
-    amount = f"{size:,} KiB" if size < 10_240 else f"{size / 1024:,.0f} MiB"
-    parts = [f"box: {found.frames:,} page frames, {amount}", f"{found.first:#x} to {found.last:#x}"]
+    parts = [
+        f"box: {found.frames:,} page frames, {bytes_of_frames(found.frames)}",
+        f"{found.first:#x} to {found.last:#x}",
+    ]
     ranked = sorted(range(len(labels)), key=lambda rank: -int(found.per_rank[rank]))
     for rank in ranked[:5]:
         if found.per_rank[rank]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import ClassVar, Final
 
@@ -55,6 +56,7 @@ class ReadOut(QWidget):
         self._theme = theme
         self.parts: tuple[str, ...] = ()
         self._hint = ""
+        self._note = ""
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setFixedHeight(27)
         self.setAccessibleName("Read-out")
@@ -64,6 +66,12 @@ class ReadOut(QWidget):
         if (parts, hint) != (self.parts, self._hint):
             self.parts, self._hint = parts, hint
             self.setAccessibleDescription(", ".join(parts) or hint)
+            self.update()
+
+    def show_note(self, note: str) -> None:
+        """Say something about the whole map, at the right."""
+        if note != self._note:
+            self._note = note
             self.update()
 
     def sizeHint(self) -> QSize:
@@ -89,6 +97,12 @@ class ReadOut(QWidget):
         room = QRectF(self.rect()).adjusted(5, 0, -5, 0)
         line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room.width())
         painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, line)
+        room.setLeft(room.left() + metrics.horizontalAdvance(line) + 16)
+        painter.setFont(self._theme.font("small"))
+        note = painter.fontMetrics().elidedText(self._note, Qt.TextElideMode.ElideRight, int(room.width()))
+        if len(note) > 12:
+            painter.setPen(self._theme.color("ui.faint"))
+            painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, note)
         painter.end()
 
 
@@ -99,6 +113,7 @@ class GoTo(QLineEdit):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
+        self._map = parent
         self.setPlaceholderText("0x2a94f, b340 or @address")
         self.setAccessibleName("Go to page frame")
         self.setFixedWidth(190)
@@ -120,7 +135,7 @@ class GoTo(QLineEdit):
         """Escape closes."""
         if event.key() == Qt.Key.Key_Escape:
             self.hide()
-            self.parentWidget().setFocus()
+            self._map.setFocus()
         else:
             super().keyPressEvent(event)
 
@@ -182,7 +197,7 @@ class HeatmapView(View):
         self.addAction(find)
 
     def _chooser(
-        self, what: str, choices: tuple[tuple[str, str], ...], slot: object
+        self, what: str, choices: tuple[tuple[str, str], ...], slot: Callable[[str], None]
     ) -> tuple[QToolButton, QActionGroup]:
         button = self.header.add_button(f"{what}: {choices[0][1]} ▾", f"{what} of the map")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -194,7 +209,7 @@ class HeatmapView(View):
             action.setData(ident)
             group.addAction(action)
         group.actions()[0].setChecked(True)
-        group.triggered.connect(lambda action: slot(action.data()))  # type: ignore[operator]
+        group.triggered.connect(lambda action: slot(action.data()))
         button.setMenu(menu)
         return button, group
 
@@ -292,7 +307,8 @@ class HeatmapView(View):
         counts = heatmap_modes.per_rank(self.pyramid.counts, self.mode.lut(self.snapshot))
         entries = heatmap_modes.legend(self.mode, counts, heatmap_text.managed_frames(self.snapshot))
         colors = tuple(int(color) & 0xFFFFFF for color in heatmap_modes.palette(self.mode, self.theme.tokens))
-        self.legend.show_entries(entries, colors, heatmap_text.lod_words(self.map.image.lod), self.highlight)
+        self.legend.show_entries(entries, colors, self.highlight)
+        self.read_out.show_note(heatmap_text.lod_words(self.map.image.lod))
 
     def _recolor(self) -> None:
         """Other classes, another theme or another class singled out."""

@@ -30,7 +30,6 @@ class Legend(QWidget):
         self._theme = theme
         self._entries: tuple[LegendEntry, ...] = ()
         self._colors: tuple[int, ...] = ()
-        self._note = ""
         self._highlight = -1
         self._cursor = 0
         self._placed: list[_Placed] = []
@@ -39,13 +38,11 @@ class Legend(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Legend: arrow keys choose a class, space singles it out")
 
-    def show_entries(
-        self, entries: tuple[LegendEntry, ...], colors: tuple[int, ...], note: str, highlight: int
-    ) -> None:
-        """Show ``entries`` with 0xRRGGBB ``colors`` (by rank) and a ``note`` at the end."""
-        if (entries, colors, note, highlight) == (self._entries, self._colors, self._note, self._highlight):
+    def show_entries(self, entries: tuple[LegendEntry, ...], colors: tuple[int, ...], highlight: int) -> None:
+        """Show ``entries`` in 0xRRGGBB ``colors`` (by rank), the rank ``highlight`` marked."""
+        if (entries, colors, highlight) == (self._entries, self._colors, self._highlight):
             return
-        self._entries, self._colors, self._note, self._highlight = entries, colors, note, highlight
+        self._entries, self._colors, self._highlight = entries, colors, highlight
         self._cursor = min(self._cursor, max(len(entries) - 1, 0))
         self.setAccessibleDescription(", ".join(f"{entry.label} {entry.share}" for entry in entries))
         # Places stay while shares change: only another set of classes moves them.
@@ -63,7 +60,7 @@ class Legend(QWidget):
         placed, x, y = [], 0.0, 0.0
         for entry in self._entries:
             # Room for the widest share, so that names don't dance.
-            width = SWATCH + 7 + metrics.horizontalAdvance(f"{entry.label} ") + metrics.horizontalAdvance("< 99 %")
+            width = SWATCH + 7 + metrics.horizontalAdvance(f"{entry.label} ") + metrics.horizontalAdvance("99 %")
             if x and x + width > self.width():
                 x, y = 0.0, y + row_height
             placed.append(_Placed(entry, QRectF(x, y, width, row_height)))
@@ -115,7 +112,7 @@ class Legend(QWidget):
         return super().event(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Swatches, names, shares, the note at the right."""
+        """Swatches, names, shares, the focus."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         font = self._theme.font("small")
@@ -135,17 +132,4 @@ class Legend(QWidget):
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.setPen(QPen(self._theme.color("ui.focus"), 1))
                 painter.drawRoundedRect(rect.adjusted(-3, 0.5, 3, -1.5), 3, 3)
-        self._paint_note(painter, metrics)
         painter.end()
-
-    def _paint_note(self, painter: QPainter, metrics: QFontMetricsF) -> None:
-        if not self._note or not self._placed:
-            return
-        last = self._placed[-1].rect
-        free = self.width() - last.right() - GAP
-        if free < 60:
-            return
-        painter.setPen(self._theme.color("ui.faint"))
-        note = metrics.elidedText(self._note, Qt.TextElideMode.ElideRight, free)
-        rect = QRectF(last.right() + GAP, last.top(), free, last.height())
-        painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, note)
