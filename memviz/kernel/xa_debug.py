@@ -92,7 +92,7 @@ def _check_node(xa: XaHead, node: XaNode, tight: bool) -> None:
         elif isinstance(entry, XaNode):
             _check_child(xa, node, i, entry, tight)
     assert node.count == count, f"{node!r} counts {node.count} entries: there are {count}."
-    # A plain store over a multi-index entry changes one slot, and mainline counts it as one, whatever siblings there are:
+    # A plain store over a multi-index entry changes one slot, and mainline counts it as one, whatever its siblings:
     # from then on nr_values may be wrong for good.
     assert xa.multi or node.nr_values == values, f"{node!r} counts {node.nr_values} values: there are {values}."
 
