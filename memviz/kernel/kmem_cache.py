@@ -1,0 +1,440 @@
+"""A cache of objects of one size: its slabs and the slow paths (``struct kmem_cache``, ``mm/slub.c``).
+
+What a CPU keeps for itself is the front end's: ``cpu_slab.py`` (up to 6.17) and ``sheaf.py`` (7.0 and later) derive
+from
+``KmemCache``. Both end in what is here: new slabs, the partial list, objects returning to their slab, shrinking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from memviz.kernel.cache_mobility import CacheMobility
+from memviz.kernel.defrag_pass import DefragLedger, DefragPass
+from memviz.kernel.page import (
+    GFP_COMP,
+    GFP_DIRECT_RECLAIM,
+    GFP_HIGHMEM,
+    GFP_KERNEL,
+    GFP_MOVABLE,
+    GFP_NOFAIL,
+    GFP_NOMEMALLOC,
+    GFP_NORETRY,
+    GFP_NOWARN,
+    GFP_RECLAIMABLE,
+    GFP_ZERO,
+    PAGE_SHIFT,
+)
+from memviz.kernel.rcu import Rcu
+from memviz.kernel.slab import (
+    ON_NOTHING,
+    ON_PARTIAL,
+    ON_RCU,
+    SLAB_LOCK_STATE,
+    SLOT_FREE,
+    SLOT_RCU,
+    SLOT_USED,
+    CacheStats,
+    Constructor,
+    FreelistOrder,
+    KmemCacheNode,
+    PageSource,
+    Slab,
+    SlabRow,
+    SlubConfig,
+)
+from memviz.kernel.slab_mover import IsolateCallback, MigrateCallback, MobilityOptions
+from memviz.kernel.slab_order import (
+    SLAB_RECLAIM_ACCOUNT,
+    SLAB_TYPESAFE_BY_RCU,
+    calculate_order,
+    get_order,
+    min_partial,
+    object_layout,
+    order_objects,
+)
+from memviz.kernel.slab_stats import cache_stats, object_states, slab_rows
+from memviz.kernel.smp import Smp
+from memviz.kernel.spinlock import SpinLock
+from memviz.kernel.trace import CACHE_SHRINK, SLAB_DISCARD, SLAB_NEW
+
+SHRINK_PROMOTE_MAX: Final = 32
+NEW_SLAB_NS: Final = 400  # build a freelist, on top of what the page allocator takes
+CTOR_NS: Final = 10  # one constructor call
+SLOW_FREE_NS: Final = 30  # one object back to its slab
+ZONE_FLAGS: Final = GFP_MOVABLE | GFP_RECLAIMABLE | GFP_HIGHMEM | GFP_ZERO  # none of a slab's business
+
+
+class KmemCache:
+    """One cache. ``size`` is the distance between objects, ``object_size`` what the user asked for; both in bytes."""
+
+    def __init__(
+        self,
+        cache_id: int,
+        name: str,
+        object_size: int,
+        flags: int,
+        ctor: Constructor | None,
+        owner: int,
+        pages: PageSource,
+        rcu: Rcu,
+        smp: Smp,
+        config: SlubConfig,
+        slab_of_page: dict[int, Slab],
+    ) -> None:
+        self.id = cache_id
+        self.name = name
+        self.object_size = object_size
+        self.flags = flags
+        self.ctor = ctor
+        self.owner = owner
+        self.pages = pages
+        self.rcu = rcu
+        self.smp = smp
+        self.trace = smp.trace
+        self.config = config
+        self.checked = config.checked
+        self.threads = smp.threads
+        self.slab_of_page = slab_of_page
+        self.size = object_layout(object_size, flags, ctor is not None)
+        self.order, self.objs_per_slab = calculate_order(self.size, config.cpus or smp.nr_cpus)
+        self.min_order = get_order(self.size)
+        self.min_partial = min_partial(self.size)
+        self.node = KmemCacheNode(SpinLock(smp, f"{name} list_lock", SLAB_LOCK_STATE))
+        self.slab_lock_name = f"{name} slab_lock"
+        self.slabs: dict[int, Slab] = {}  # all of them, by first page frame
+        self.rcu_slabs: dict[int, Slab] = {}  # discarded, waiting for a grace period
+        self.total_objects = 0
+        self.refcount = 1  # names that share it (merging)
+        self.ledger = DefragLedger()  # Slub puts the machine's own here
+        self.slab_caches: list[KmemCache] = []  # the machine's, movable ones first; Slub's
+        self.mobility: CacheMobility | None = None
+        self.movable = False
+        self.order_fallbacks = 0  # slabs that had to be smaller than they should
+        self.full_to_cpu_partial = False  # a full slab that gets an object back goes to the CPU's list (classic)
+        self.typesafe = flags & SLAB_TYPESAFE_BY_RCU != 0
+        self.nr_rcu = 0  # objects that their owner handed to RCU and that are not free yet
+        # Checked mode: called with an object's content when it is freed (True) and handed out (False); may poison it.
+        self.recolour: Callable[[object, bool], None] | None = None
+        seed = config.freelist_random
+        self.freelist_order = FreelistOrder(seed * 65537 + cache_id if seed else 0, self.objs_per_slab)
+
+    # -- the front end's ------------------------------------------------------------------------------------------
+
+    def alloc(self, gfp: int = GFP_KERNEL) -> int | None:
+        """``kmem_cache_alloc``: the address of an object, None when there is no memory."""
+        raise NotImplementedError
+
+    def free(self, obj: int) -> None:
+        """``kmem_cache_free``: give back the object at address ``obj``."""
+        raise NotImplementedError
+
+    def free_rcu(self, obj: int) -> None:
+        """``kfree_rcu``: give back the object after a grace period."""
+        self.note_rcu(obj)
+        self.rcu.call_rcu(self.free, obj)
+
+    def flush_all(self) -> None:
+        """Return all that CPUs keep for themselves to the slabs."""
+        raise NotImplementedError
+
+    def cached_objects(self) -> list[int]:
+        """Addresses of the free objects that CPUs keep for themselves."""
+        raise NotImplementedError
+
+    def off_list_slabs(self) -> list[Slab]:
+        """Slabs with room that belong to a CPU (classic)."""
+        return []
+
+    # -- objects --------------------------------------------------------------------------------------------------
+
+    def find_slot(self, obj: int) -> tuple[Slab, int]:
+        """The slab and slot of address ``obj``; reports an address that is no object of this cache."""
+        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
+        if slab is None or slab.cache is not self:
+            self.bad_address(obj)
+        slot, rest = divmod(obj - slab.base, self.size)
+        if rest or slot >= slab.objects:
+            self.bad_address(obj)
+        return slab, slot
+
+    def bad_address(self, obj: int) -> NoReturn:
+        """Report an address that is no object of this cache."""
+        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
+        whose = "no slab" if slab is None else f"a slab of {slab.cache.name}"
+        if slab is not None and slab.cache is self:
+            whose = "no object's begin in its slab"
+        self.smp.bug("free of a wrong address", f"{obj:#x} given to cache {self.name} is in {whose}")
+
+    def bad_free(self, obj: int) -> NoReturn:
+        """Report an object that is freed and free already."""
+        self.smp.bug("double free", f"object {obj:#x} of {self.name} is free already")
+
+    def free_not_used(self, slab: Slab, slot: int) -> None:
+        """A free of an object that is not plainly in use: it waited for RCU, or was free already."""
+        if slab.live[slot] != SLOT_RCU:
+            self.bad_free(slab.base + slot * self.size)
+        self.nr_rcu -= 1
+
+    def forbidden(self, what: str) -> NoReturn:
+        """Report a slab call from within isolate."""
+        callback = self.smp.this_cpu().no_slab
+        self.smp.bug("slab call inside isolate", f"{callback} calls {what} of {self.name} with the slab lock held")
+
+    def content(self, obj: int) -> object:
+        """What the constructor made for the object at ``obj``; None without a constructor.
+
+        Memory is type-safe: content is recycled with its slot. Looking at the content of a freed object is reported
+        in checked mode, except where it is allowed: in a ``SLAB_TYPESAFE_BY_RCU`` cache, and in an isolated slab, whose
+        objects stay readable until processing ends.
+        """
+        slab, slot = self.find_slot(obj)
+        if self.checked and slab.live[slot] == SLOT_FREE and not (slab.isolated or self.typesafe):
+            self.smp.bug("use after free", f"content of the freed object {obj:#x} of {self.name} is looked at")
+        return slab.contents[slot] if slab.contents else None
+
+    def note_rcu(self, obj: int) -> None:
+        """The owner of ``obj`` has handed it to RCU and will free it after a grace period: shown, and not to be
+        used."""
+        slab, slot = self.find_slot(obj)
+        if slab.live[slot] != SLOT_USED:
+            self.bad_free(obj)
+        slab.live[slot] = SLOT_RCU
+        self.nr_rcu += 1
+
+    def in_use(self, obj: int) -> bool:
+        """Whether ``obj`` is an object that is allocated (waiting for RCU included)."""
+        slab, slot = self.find_slot(obj)
+        return slab.live[slot] != SLOT_FREE
+
+    def objects_of(self, slab: Slab) -> list[int]:
+        """Addresses of a slab's objects that are not on its freelist: what the slab itself believes to be in use."""
+        free = bytearray(slab.objects)
+        for slot in slab.freelist:
+            free[slot] = 1
+        size = self.size
+        base = slab.base
+        return [base + slot * size for slot in range(slab.objects) if not free[slot]]
+
+    # -- slabs ------------------------------------------------------------------------------------------------------
+
+    def new_slab(self, gfp: int) -> Slab | None:
+        """``new_slab``: a slab from the page allocator, all objects free, on no list. Falls back to the smallest
+        order."""
+        flags = gfp & ~ZONE_FLAGS
+        if self.order:
+            flags |= GFP_COMP
+        if self.flags & SLAB_RECLAIM_ACCOUNT:
+            flags |= GFP_RECLAIMABLE
+        first = (flags | GFP_NOWARN | GFP_NORETRY) & ~GFP_NOFAIL
+        if self.order > self.min_order and first & GFP_DIRECT_RECLAIM:
+            first = (first | GFP_NOMEMALLOC) & ~GFP_DIRECT_RECLAIM
+        order = self.order
+        pfn = self.pages.alloc_pages(order, first, self.owner)
+        if pfn is None:
+            order = self.min_order
+            pfn = self.pages.alloc_pages(order, flags, self.owner)
+            if pfn is None:
+                return None
+            if order < self.order:
+                self.order_fallbacks += 1
+        slab = Slab(self, pfn, order, order_objects(order, self.size))
+        slab.freelist = self.freelist_order.first_freelist(slab.objects)
+        self.construct(slab)
+        for frame in range(pfn, pfn + (1 << order)):
+            self.slab_of_page[frame] = slab
+        self.slabs[pfn] = slab
+        self.total_objects += slab.objects
+        self.trace.emit(SLAB_NEW, pfn, order, self.id)
+        return slab
+
+    def construct(self, slab: Slab) -> None:
+        """Call the constructor for every slot (``setup_object``)."""
+        ctor = self.ctor
+        ns = NEW_SLAB_NS
+        if ctor is not None:
+            base = slab.base
+            size = self.size
+            slab.contents = [ctor(base + slot * size) for slot in range(slab.objects)]
+            ns += CTOR_NS * slab.objects
+        self.smp.advance(ns)
+
+    def discard_slab(self, slab: Slab) -> None:
+        """Give the pages of an empty slab, which is on no list, back to the page allocator."""
+        assert slab.inuse == 0, f"{slab!r} is discarded with objects in it"
+        del self.slabs[slab.pfn]
+        self.total_objects -= slab.objects
+        slab.place = ON_RCU
+        if self.typesafe:
+            self.rcu_slabs[slab.pfn] = slab
+            self.rcu.call_rcu(self.free_slab, slab)
+        else:
+            self.free_slab(slab)
+
+    def free_slab(self, slab: Slab) -> None:
+        """``free_slab``: the pages go back."""
+        self.rcu_slabs.pop(slab.pfn, None)
+        for frame in range(slab.pfn, slab.pfn + (1 << slab.order)):
+            del self.slab_of_page[frame]
+        self.trace.emit(SLAB_DISCARD, slab.pfn, slab.order, self.id)
+        self.pages.free_pages(slab.pfn, slab.order)
+
+    def add_partial(self, slab: Slab, tail: bool) -> None:
+        """Put ``slab`` on the partial list; the caller holds the list lock."""
+        slab.place = ON_PARTIAL
+        if tail:
+            self.node.partial.add_tail(slab)
+        else:
+            self.node.partial.add(slab)
+
+    def remove_partial(self, slab: Slab) -> None:
+        """Take ``slab`` off the partial list; the caller holds the list lock."""
+        self.node.partial.remove(slab)
+        slab.place = ON_NOTHING
+
+    def takes_list_lock(self, slab: Slab) -> bool:
+        """Whether a free to ``slab`` will have to move it between lists."""
+        if self.threads:
+            return True  # the list lock stands for the atomic update of freelist and counters
+        place = slab.place
+        if place == ON_PARTIAL:
+            return slab.inuse == 1
+        return place == ON_NOTHING and not slab.isolated and not (self.full_to_cpu_partial and not slab.freelist)
+
+    def slab_free_slow(self, slab: Slab, slot: int) -> None:
+        """``__slab_free``: an object goes back to its slab; the slab may change lists or be discarded.
+
+        A free that meets an isolated slab waits first, as the cache's mobility says.
+        """
+        lock = self.node.list_lock
+        while True:
+            if slab.isolated and self.mobility is not None:
+                self.mobility.free_meets(slab)
+            locked = self.takes_list_lock(slab)
+            if not locked:
+                break
+            lock.lock_irq()
+            if self.threads or not slab.isolated:
+                break
+            lock.unlock_irq()
+        was_full = not slab.freelist
+        slab.freelist.append(slot)
+        slab.inuse -= 1
+        if not locked:
+            if was_full and slab.place == ON_NOTHING and not slab.isolated:
+                self.put_cpu_partial(slab)
+            return
+        self.smp.advance(SLOW_FREE_NS)
+        discard = False
+        if not slab.isolated and (slab.place == ON_PARTIAL or slab.place == ON_NOTHING):
+            if slab.inuse == 0 and self.node.partial.nr >= self.min_partial:
+                if slab.place == ON_PARTIAL:
+                    self.remove_partial(slab)
+                discard = True
+            elif slab.place == ON_NOTHING:
+                self.add_partial(slab, tail=True)
+        lock.unlock_irq()
+        if discard:
+            self.discard_slab(slab)
+
+    def put_cpu_partial(self, slab: Slab) -> None:
+        """A slab that was full has room again (classic: the CPU that freed keeps it)."""
+        raise NotImplementedError
+
+    def return_objects(self, objects: list[int]) -> None:
+        """Return free objects that a CPU kept to their slabs (``sheaf_flush_unused``, ``deactivate_slab``)."""
+        slab_of_page = self.slab_of_page
+        for obj in objects:
+            slab = slab_of_page[obj >> PAGE_SHIFT]
+            self.slab_free_slow(slab, (obj - slab.base) // self.size)
+
+    # -- shrinking, mobility ----------------------------------------------------------------------------------------
+
+    def shrink(self) -> int:
+        """``kmem_cache_shrink``: slabs given back. Objects move only where the cache is movable."""
+        self.flush_all()
+        if self.mobility is not None:
+            freed = self.mobility.shrink().slabs_freed
+            self.flush_all()
+        else:
+            freed = 0
+        freed += self.shrink_partial()
+        self.trace.emit(CACHE_SHRINK, self.id, freed)
+        return freed
+
+    def shrink_partial(self) -> int:
+        """``__kmem_cache_do_shrink``: discard the empty partial slabs, put the fullest in front. Slabs discarded."""
+        partial = self.node.partial
+        empty: list[Slab] = []
+        promote: list[list[Slab]] = [[] for _ in range(SHRINK_PROMOTE_MAX + 1)]
+        self.node.list_lock.lock_irq()
+        for slab in partial.slabs():
+            free = slab.objects - slab.inuse
+            if slab.inuse == 0:
+                self.remove_partial(slab)
+                empty.append(slab)
+            elif free <= SHRINK_PROMOTE_MAX:
+                self.remove_partial(slab)
+                promote[free].append(slab)
+        for free in range(SHRINK_PROMOTE_MAX, 0, -1):
+            for slab in promote[free]:
+                self.add_partial(slab, tail=False)
+        self.node.list_lock.unlock_irq()
+        for slab in empty:
+            self.discard_slab(slab)
+        return len(empty)
+
+    def setup_mobility(
+        self, isolate: IsolateCallback | None, migrate: MigrateCallback, options: MobilityOptions | None = None
+    ) -> None:
+        """``kmem_cache_setup_mobility``: the cache's objects can move from now on.
+
+        ``isolate(objects)`` and ``migrate(objects, private)`` get lists of addresses; what they may do is in
+        ``slab_mobility``. Raises ValueError for a cache without constructor: its free objects have no recognisable
+        state.
+        """
+        if self.ctor is None:
+            raise ValueError(
+                f"Cache {self.name} has no constructor, so its objects cannot be moved: create it with one."
+            )
+        if options is None:
+            options = MobilityOptions()
+        self.mobility = CacheMobility(self, isolate, migrate, options, self.ledger)
+        self.movable = True
+        if self in self.slab_caches:
+            self.slab_caches.remove(self)
+            self.slab_caches.insert(0, self)  # kmem_defrag_slabs stops at the first that is not movable
+
+    def remove_mobility(self) -> None:
+        """The cache's objects stay where they are from now on."""
+        self.mobility = None
+        self.movable = False
+        if self in self.slab_caches:
+            self.slab_caches.remove(self)
+            self.slab_caches.append(self)
+
+    def defrag(self, ratio: int = 30) -> DefragPass:
+        """Evacuate partial slabs that are used to ``ratio`` percent or less. What it bought, and its price.
+
+        A cache that is not movable gets a pass that did nothing.
+        """
+        if self.mobility is None:
+            done = DefragPass(self.id, self.name, ratio, self.smp.now)
+            done.note = "the cache is not movable"
+            return done
+        return self.mobility.defrag(ratio)
+
+    # -- counting ---------------------------------------------------------------------------------------------------
+
+    def stats(self) -> CacheStats:
+        """Count, by objects truly in use: see ``CacheStats``."""
+        return cache_stats(self)
+
+    def slab_rows(self) -> list[SlabRow]:
+        """One row a slab, in order of address: pfn, order, objects, inuse, SLAB_*, REFUSED_*. Counts end at 255."""
+        return slab_rows(self)
+
+    def object_states(self, slab: Slab) -> bytes:
+        """OBJ_* of every slot of ``slab``."""
+        return object_states(slab)
