@@ -328,7 +328,7 @@ class ReplayMachine:
     def replay(self, traffic: Traffic, policy: Policy) -> Replayed:
         """Send the traffic through."""
         alloc, smp = self.alloc, self.smp
-        alloc.defrag_mode = policy.defrag_mode
+        alloc.config.defrag_mode = policy.defrag_mode
         alloc.config.watermark_boost_factor = policy.watermark_boost_factor
         for zone in alloc.zones:
             zone.watermark_boost = 0

@@ -202,7 +202,7 @@ class Machine:
             raise ValueError(f"policy {name} cannot be {value!r}: choose {' or '.join(values)}")
         self.policies[name] = value
         if name == "defrag_mode":
-            self.page_alloc.defrag_mode = int(value)
+            self.page_alloc.config.defrag_mode = int(value)
         elif name == "xa_nodes":
             self.xa_migrate.setup_mobility(value == "movable")
         elif name == "dentries":
