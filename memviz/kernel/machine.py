@@ -14,11 +14,12 @@ from typing import Final
 from memviz.kernel.compaction import Compaction
 from memviz.kernel.dcache import Dcache
 from memviz.kernel.filemap import Filemap
+from memviz.kernel.kcompactd import Kcompactd
 from memviz.kernel.mmzone import PageAllocConfig
 from memviz.kernel.page import GFP_KERNEL, OWNER_HUGE, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.rcu import Rcu
-from memviz.kernel.request import RequestAnatomy, RequestObserver
+from memviz.kernel.request import RequestAnatomy, RequestRecorder
 from memviz.kernel.schedule import RandomScheduler, Scheduler
 from memviz.kernel.slab import SlubConfig
 from memviz.kernel.slab_mobility import DefragPass, SlabMobility
@@ -106,6 +107,10 @@ class Machine:
         self.workingset = Workingset(self.smp)
         self.vmscan = Vmscan(self.mem, self.page_alloc, self.smp)
         self.compaction = Compaction(self.mem, self.page_alloc, self.vmscan, self.smp)
+        self.compaction.slab_name = self.cache_name
+        self.kcompactd = Kcompactd(self.compaction)
+        self.vmscan.start(0)
+        self.kcompactd.start(config.cpus - 1)
         self.xa_nodes = SlabNodeCache(self.slub, self.rcu, SLAB_RECLAIM_ACCOUNT)
         self.filemap = Filemap(
             self.mem, self.page_alloc, self.vmscan, self.workingset, self.xa_nodes, self.smp, self.rcu
@@ -154,7 +159,7 @@ class Machine:
 
     def request(self, order: int, gfp: int = GFP_KERNEL) -> RequestAnatomy:
         """Ask for ``1 << order`` contiguous page frames on CPU 0, watched at every stage. The block is kept."""
-        observer = RequestObserver(self.page_alloc, order, gfp)
+        observer = RequestRecorder(self.page_alloc, order, gfp, self.slub)
         task = RequestTask(self, observer, order, gfp)
         self.smp.run_task(0, f"request order {order}", task.body)
         anatomy = observer.anatomy(len(self.requests) + 1, task.pfn)
@@ -182,6 +187,11 @@ class Machine:
         self.smp.run_task(0, "defragment", body)
         self.passes.extend(passes)
         return passes
+
+    def cache_name(self, pfn: int) -> str:
+        """The slab cache that a page frame belongs to, "" when it is no slab page."""
+        slab = self.slub.slab_of_page.get(pfn)
+        return slab.cache.name if slab is not None else ""
 
     def compact(self) -> int:
         """Compact all zones (``/proc/sys/vm/compact_memory``); returns pages migrated."""
@@ -290,7 +300,7 @@ class Rotation:
 class RequestTask:
     """A request for contiguous memory, as a task."""
 
-    def __init__(self, machine: Machine, observer: RequestObserver, order: int, gfp: int) -> None:
+    def __init__(self, machine: Machine, observer: RequestRecorder, order: int, gfp: int) -> None:
         self.machine = machine
         self.observer = observer
         self.order = order
