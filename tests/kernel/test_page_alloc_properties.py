@@ -1,0 +1,209 @@
+"""Whatever is asked for and given back, on any machine: no frame is lost, none has two owners, no watermark is passed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memviz.kernel.mmzone import COMPACT_COMPLETE, PageAllocConfig
+from memviz.kernel.page import (
+    GFP_ATOMIC,
+    GFP_DIRECT_RECLAIM,
+    GFP_DMA,
+    GFP_HIGH,
+    GFP_HIGHUSER_MOVABLE,
+    GFP_KERNEL,
+    GFP_NORETRY,
+    GFP_NOWAIT,
+    GFP_RECLAIMABLE,
+    GFP_TRANSHUGE,
+    OWNER_KERNEL,
+    OWNER_NET,
+    OWNER_PAGE_CACHE,
+    OWNER_PCP,
+    OWNER_SLAB,
+    PG_LRU,
+    PageFrames,
+)
+from memviz.kernel.page_alloc import PageAlloc
+from memviz.kernel.pcp import decay_pcp_high
+from memviz.kernel.schedule import RandomScheduler
+from memviz.kernel.smp import Smp
+from memviz.kernel.trace import Trace
+
+GFPS = (
+    (GFP_KERNEL, OWNER_KERNEL),
+    (GFP_HIGHUSER_MOVABLE, OWNER_PAGE_CACHE),
+    (GFP_KERNEL | GFP_RECLAIMABLE, OWNER_SLAB),
+    (GFP_ATOMIC, OWNER_NET),
+    (GFP_NOWAIT, OWNER_NET),
+    (GFP_KERNEL | GFP_DMA, OWNER_KERNEL),
+    (GFP_TRANSHUGE | GFP_NORETRY, OWNER_PAGE_CACHE),
+)
+COMMANDS = st.one_of(
+    st.tuples(st.just("alloc"), st.integers(0, 10), st.integers(0, len(GFPS) - 1), st.integers(1, 300)),
+    st.tuples(st.just("free"), st.integers(1, 400), st.integers(0, 1 << 16)),
+    st.tuples(st.just("drain")),
+    st.tuples(st.just("decay")),
+    st.tuples(st.just("cpu"), st.integers(0, 1)),
+    st.tuples(st.just("mode"), st.integers(0, 1)),
+    st.tuples(st.just("kswapd")),
+)
+
+
+class User:
+    """Everybody who has memory: a shadow of who owns what, that the allocator knows nothing of."""
+
+    def __init__(self, mib, reclaim, config):
+        self.pa = PageAlloc(PageFrames(mib * 256), Smp(2, Trace()), config)
+        self.blocks = []  # (pfn, order, owner)
+        self.reclaim = reclaim
+        if reclaim:
+            self.pa.try_to_free_pages = self.try_to_free_pages
+            self.pa.try_to_compact_pages = lambda order, gfp, priority: COMPACT_COMPLETE
+            self.pa.zone_reclaimable_pages = lambda zone: len(self.blocks)
+
+    def try_to_free_pages(self, order, gfp):
+        """Drops the oldest page cache."""
+        victims = [block for block in self.blocks if block[2] == OWNER_PAGE_CACHE][:32]
+        for block in victims:
+            self.free(self.blocks.index(block))
+        return len(victims)
+
+    def free(self, at):
+        pfn, order, _ = self.blocks.pop(at)
+        self.pa.mem.flags[pfn] &= ~PG_LRU
+        self.pa.free_pages(pfn, order)
+
+    def may(self, order, gfp):
+        """Zones whose watermarks, reckoned here by the rule, let a request of this kind through."""
+        for zone in self.pa.zones:
+            if gfp & GFP_DMA and zone.name != "DMA":
+                continue
+            boost = 0 if gfp & GFP_HIGH and order == 0 else zone.watermark_boost
+            minimum = zone.watermark_min + boost
+            if gfp & GFP_HIGH:
+                minimum -= minimum // 2
+                minimum -= minimum // 4
+            reserve = zone.lowmem_reserve[0 if gfp & GFP_DMA else 2]
+            free = zone.nr_free - (1 << order) + 1
+            if free > minimum + reserve:
+                yield zone.name
+
+    def alloc(self, order, gfp, owner):
+        allowed = list(self.may(order, gfp))
+        free = self.pa.nr_free_pages
+        pfn = self.pa.alloc_pages(order, gfp, owner)
+        if pfn is None:
+            return
+        if not (self.reclaim and gfp & GFP_DIRECT_RECLAIM):
+            assert self.pa.page_zone(pfn).name in allowed, f"{free} frames were free"
+        if owner == OWNER_PAGE_CACHE:
+            self.pa.mem.flags[pfn] |= PG_LRU
+        self.blocks.append((pfn, order, owner))
+
+    def do(self, command):
+        match command:
+            case ("alloc", order, kind, count):
+                for _ in range(max(count >> order, 1)):
+                    self.alloc(order, *GFPS[kind])
+            case ("free", count, where):
+                for n in range(min(count, len(self.blocks))):
+                    self.free((where * (n + 1)) % len(self.blocks))
+            case ("drain",):
+                self.pa.drain_all_pages()
+            case ("decay",):
+                for zone in self.pa.zones:
+                    for pcp in zone.pcp:
+                        decay_pcp_high(pcp, zone)
+            case ("cpu", cpu):
+                self.pa.smp.current = self.pa.smp.cpus[cpu]
+            case ("mode", mode):
+                self.pa.config.defrag_mode = mode
+            case ("kswapd",):
+                for zone in self.pa.zones:
+                    zone.watermark_boost = 0
+
+    def verify(self):
+        pa = self.pa
+        pa.check()
+        frames = [frame for pfn, order, _ in self.blocks for frame in range(pfn, pfn + (1 << order))]
+        assert len(set(frames)) == len(frames), "a page frame has two owners"
+        for pfn, order, owner in self.blocks:
+            assert set(pa.mem.owner[pfn : pfn + (1 << order)]) == {owner}
+        pcp = sum(zone.nr_pcp() for zone in pa.zones)
+        assert pa.nr_free_pages + pcp + len(frames) == pa.managed, "a page frame is lost"
+        assert pa.mem.owner.count(OWNER_PCP) == pcp
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([16, 24, 48]),
+    st.booleans(),
+    st.integers(0, 1),
+    st.sampled_from([0, 15000]),
+    st.lists(COMMANDS, min_size=5, max_size=40),
+)
+def test_frames_are_conserved_and_watermarks_kept_with_all_policies(mib, reclaim, mode, boost, commands):
+    user = User(mib, reclaim, PageAllocConfig(defrag_mode=mode, watermark_boost_factor=boost, dma32_mib=32))
+    for command in commands:
+        user.do(command)
+    user.verify()
+    while user.blocks:
+        user.free(0)
+    user.pa.drain_all_pages()
+    user.verify()
+    assert user.pa.nr_free_pages == user.pa.managed
+
+
+def run_tasks(seed, cpus=3, ops=250):
+    """Tasks on several CPUs of one crowded machine, switched at every point that the seed says."""
+    trace = Trace()
+    smp = Smp(cpus, trace, RandomScheduler(seed))
+    pa = PageAlloc(PageFrames(24 * 256), smp, PageAllocConfig(min_free_kbytes=512))
+    blocks = [[] for _ in range(cpus)]
+
+    def body(cpu):
+        rng = random.Random(seed * 100 + cpu)
+        mine = blocks[cpu]
+        for _ in range(ops):
+            if rng.random() < 0.55:
+                gfp, owner = GFPS[rng.randrange(5)]
+                order = rng.choice((0, 0, 1, 2, 3, 4, 7, 9))
+                pfn = pa.alloc_pages(order, gfp, owner)
+                if pfn is not None:
+                    mine.append((pfn, order))
+            elif mine:
+                pa.free_pages(*mine.pop(rng.randrange(len(mine))))
+            if rng.random() < 0.02:
+                pa.drain_all_pages()
+
+    for cpu in range(cpus):
+        smp.spawn(cpu, f"user {cpu}", lambda cpu=cpu: body(cpu))
+    smp.run(None)
+    return pa, [block for mine in blocks for block in mine]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cpus_that_interleave_at_every_lock_lose_no_frame(seed):
+    pa, blocks = run_tasks(seed)
+    pa.check()
+    used = sum(1 << order for _, order in blocks)
+    assert pa.nr_free_pages + sum(zone.nr_pcp() for zone in pa.zones) + used == pa.managed
+    assert pa.smp.switches > 20
+
+
+@pytest.mark.digest
+def test_same_seed_same_frames():
+    def digest(seed):
+        pa, blocks = run_tasks(seed)
+        return hashlib.sha256(
+            bytes(pa.mem.owner) + pa.mem.stamp.tobytes() + repr((blocks, pa.smp.now)).encode()
+        ).hexdigest()
+
+    assert digest(5) == digest(5)
+    assert digest(5) != digest(6)
