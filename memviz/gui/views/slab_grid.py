@@ -226,11 +226,8 @@ class SlabGridView(View):
             return f"none lies in block {self._block()}: {snapshot.slabs.size:,} are hidden by “In block”"
         if not snapshot.caches:
             return "this source knows nothing about slabs"
-        return (
-            ""
-            if render.cache_of(snapshot)
-            else f"there is no cache {snapshot.focus.cache}: choose another at the right"
-        )
+        found = render.cache_of(snapshot) is not None
+        return "" if found else f"there is no cache {snapshot.focus.cache}: choose another at the right"
 
     def _paint_cells(self, painter: QPainter, snapshot: Snapshot, rows: render.Intp) -> None:
         ratio, grid = self.devicePixelRatioF(), self._grid
