@@ -19,7 +19,16 @@ U64 = npt.NDArray[np.uint64]
 Structured = npt.NDArray[np.void]
 
 EVENT_DTYPE: Final = np.dtype(
-    [("seq", "<i8"), ("time", "<i8"), ("cpu", "<i2"), ("kind", "<i2"), ("a", "<i8"), ("b", "<i8"), ("c", "<i8"), ("d", "<i8")]
+    [
+        ("seq", "<i8"),
+        ("time", "<i8"),
+        ("cpu", "<i2"),
+        ("kind", "<i2"),
+        ("a", "<i8"),
+        ("b", "<i8"),
+        ("c", "<i8"),
+        ("d", "<i8"),
+    ]
 )
 """An event as ``memviz.kernel.trace`` makes it: what ``a`` to ``d`` mean is in ``trace.FIELDS[kind]``."""
 

@@ -114,7 +114,12 @@ FIELDS: Final[dict[int, tuple[str, ...]]] = {
     MM_PAGE_PCPU_DRAIN: ("pfn", "order", "migratetype"),
     KMEM_CACHE_ALLOC: ("addr", "cache"),
     KMEM_CACHE_FREE: ("addr", "cache"),
-    MM_PAGE_ALLOC_EXTFRAG: ("pfn", "alloc_order", "fallback_order", "migratetypes"),  # d = start << 8 | fallback << 4 | claimed
+    MM_PAGE_ALLOC_EXTFRAG: (
+        "pfn",
+        "alloc_order",
+        "fallback_order",
+        "migratetypes",
+    ),  # d = start << 8 | fallback << 4 | claimed
     ALLOC_FAILED: ("order", "gfp", "reason"),
     REQUEST_BEGIN: ("order", "gfp"),
     REQUEST_END: ("order", "pfn_plus_1", "duration_ns"),
