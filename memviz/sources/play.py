@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from memviz.kernel.machine import Machine
 from memviz.scenario import Moment, Scenario
 
@@ -19,13 +21,21 @@ PIECE: Final = 64
 
 class Play:
     """Runs a scenario's machine through its script. ``scripted`` False leaves out what a person would do themselves:
-    requests, defragmentation and compaction (the window's buttons)."""
+    requests, defragmentation and compaction (the window's buttons).
 
-    def __init__(self, scenario: Scenario, machine: Machine, scripted: bool = True) -> None:
+    ``ops``: how long it shall be, None as long as the scenario says. Moments at the scenario's end move with it.
+    """
+
+    def __init__(self, scenario: Scenario, machine: Machine, scripted: bool = True, ops: int | None = None) -> None:
         self.scenario = scenario
         self.machine = machine
         self.on_moment: Callable[[Moment], None] | None = None
-        moments = (one for one in scenario.moment if scripted or one.do in ("policy", "look"))
+        self.ops = scenario.ops if ops is None else ops
+        moments = [
+            msgspec.structs.replace(one, at=self.ops) if one.at >= scenario.ops else one
+            for one in scenario.moment
+            if scripted or one.do in ("policy", "look")
+        ]
         self._moments = sorted(moments, key=lambda one: one.at)
 
     def run(self, ops: int, progress: Callable[[], None] | None = None) -> None:

@@ -1,0 +1,88 @@
+"""``memviz [SCENARIO]``: the window; where there is no display, a report and a picture of the window instead."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from memviz.cli import options
+from memviz.sources.headless import run_scenario
+
+_PICTURE_AFTER_S = 8.0
+_FOLDER = "memviz-out"
+
+
+@click.command("open")
+@click.argument("scenario", default="")
+@options.seed
+@options.memory
+@click.option(
+    "--screenshot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a picture of the window (PNG), then exit.",
+)
+@click.option(
+    "--after",
+    type=click.FloatRange(0, 3600),
+    default=_PICTURE_AFTER_S,
+    show_default=True,
+    help="Seconds until the picture is taken.",
+)
+def command(scenario: str, seed: int | None, memory_mib: int | None, screenshot: Path | None, after: float) -> int:
+    """Open the window on a scenario (the one that was open last, or aged-file-server).
+
+    Without a display the same is done without one: the scenario is run, and a report and a picture of the window are
+    left in a folder.
+
+    \b
+    Example: memviz aged-file-server --seed 7
+             memviz aged-file-server --screenshot window.png --after 10
+    """
+    if scenario == options.REAL_TRACE:
+        raise click.UsageError("real-trace has no window yet: use memviz run real-trace")
+    name = scenario or options.DEFAULT_SCENARIO
+    # Wrong input is told here, before anything opens, in one line.
+    loaded, machine = options.build(name, seed, memory_mib)
+    if _has_display():
+        return _window(scenario, seed, memory_mib, screenshot, after)
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    if screenshot is not None:
+        return _window(name, seed, memory_mib, screenshot, after)
+    folder = _folder()
+    report = folder / f"{Path(name).stem}.json"
+    picture = folder / f"{Path(name).stem}.png"
+    report.write_text(run_scenario(name, loaded, machine).as_json() + "\n", encoding="utf-8")
+    code = _window(name, seed, memory_mib, picture, after)
+    if code == 0:
+        click.echo("There is no display here, so the same was done without one:")
+        click.echo(f"  report:                {report.resolve()}")
+        click.echo(f"  picture of the window: {picture.resolve()}")
+    return code
+
+
+def _has_display() -> bool:
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
+
+
+def _folder() -> Path:
+    """Where the headless job leaves its files: a folder here. Raises OSError with its name when that cannot be made."""
+    folder = Path(_FOLDER)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _window(scenario: str, seed: int | None, memory_mib: int | None, screenshot: Path | None, after: float) -> int:
+    """Open the window; Qt is loaded here and nowhere before. Returns its exit code."""
+    from memviz.gui.app import WindowOptions, run_window
+
+    return run_window(
+        WindowOptions(
+            scenario=scenario,
+            seed=seed,
+            memory_mib=memory_mib,
+            screenshot=None if screenshot is None else str(screenshot),
+            after=after,
+        )
+    )

@@ -1,0 +1,46 @@
+"""Options that several commands share, and how the name of a scenario becomes a machine."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Final
+
+import click
+
+from memviz import scenario as scenarios
+from memviz.kernel.machine import Machine
+
+REAL_TRACE: Final = "real-trace"
+"""No scenario file: the replay of a real kernel's page traffic."""
+REAL_TRACE_SUMMARY: Final = (
+    "A real Linux 6.18's page allocations and frees, replayed through the simulated allocator under several policies."
+    " Headless: memviz run real-trace."
+)
+
+DEFAULT_SCENARIO: Final = "aged-file-server"
+
+seed: Final[Any] = click.option(
+    "--seed", type=click.IntRange(0, 2**53), help="Seed: the same seed gives the same run. The scenario names one."
+)
+memory: Final[Any] = click.option(
+    "--memory-mib",
+    type=click.IntRange(1),
+    help="Memory of the simulated machine; the scenario says how much otherwise.",
+)
+
+
+def load(name: str) -> scenarios.Scenario:
+    """The scenario called ``name``. Raises ScenarioError, one sentence, with what is nearest."""
+    near = difflib.get_close_matches(name, [REAL_TRACE], n=1)
+    if near and name not in scenarios.names() and not name.endswith(".toml"):
+        raise scenarios.ScenarioError(f"no scenario is called {name!r}: did you mean {REAL_TRACE!r}?")
+    return scenarios.load(name)
+
+
+def build(name: str, seed: int | None, memory_mib: int | None) -> tuple[scenarios.Scenario, Machine]:
+    """The scenario and its machine. Raises ScenarioError or click.UsageError, one sentence."""
+    scenario = load(name)
+    try:
+        return scenario, scenario.machine(seed=seed, memory_mib=memory_mib)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,78 @@
+"""``memviz run``: a scenario, or a real kernel's page traffic, without a window."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from memviz import resources
+from memviz.analysis.replay import replay
+from memviz.analysis.replay_text import comparison_text
+from memviz.cli import options
+from memviz.sources.ftrace import read_trace
+from memviz.sources.headless import run_scenario
+
+_SAMPLE = "traces/linux-6.18.txt.xz"
+
+
+@click.command("run")
+@click.argument("scenario")
+@options.seed
+@click.option("--ops", type=click.IntRange(1), help="Workload operations to do; the scenario says how many otherwise.")
+@options.memory
+@click.option(
+    "--trace", type=click.Path(path_type=Path), help="With real-trace: text of tracefs with mm_page_alloc/free."
+)
+@click.option("--report", type=click.Choice(["text", "json"]), default="text", help="Form of the report.")
+@click.option("--json", "as_json", is_flag=True, help="Short for --report json.")
+def command(
+    scenario: str,
+    seed: int | None,
+    ops: int | None,
+    memory_mib: int | None,
+    trace: Path | None,
+    report: str,
+    as_json: bool,
+) -> None:
+    """Run a scenario without a window and report.
+
+    The same scenario, seed and numbers give the same report, to the last digest.
+
+    \b
+    Example: memviz run aged-file-server --seed 7 --report json
+             memviz run real-trace --trace my-trace.txt
+    """
+    as_json = as_json or report == "json"
+    if scenario == options.REAL_TRACE:
+        if ops is not None:
+            raise click.UsageError("--ops says nothing to real-trace: the trace says what is done")
+        _replay(trace, seed, memory_mib, as_json)
+        return
+    if trace is not None:
+        raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
+    loaded, machine = options.build(scenario, seed, memory_mib)
+    result = run_scenario(scenario, loaded, machine, loaded.ops if ops is None else ops)
+    click.echo(result.as_json() if as_json else result.as_text())
+
+
+def _replay(path: Path | None, seed: int | None, memory_mib: int | None, as_json: bool) -> None:
+    source = resources.path(_SAMPLE) if path is None else path
+    traffic = read_trace(source)
+    try:
+        found = replay(traffic.events, seed=1 if seed is None else seed, mib=memory_mib)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    notes = []
+    if traffic.lost:
+        notes.append(f"the kernel lost {traffic.lost} events while it recorded: some pairs are missing")
+    if traffic.missing:
+        notes.append(f"the file ends early: its header announces {traffic.missing} more events")
+    if as_json:
+        told = {"scenario": options.REAL_TRACE, "trace": str(source), "notes": notes, **found.as_dict()}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(comparison_text(found, source.name))
+    for note in notes:
+        click.echo(f"note: {note}")

@@ -1,0 +1,70 @@
+"""CPUs, RCU, lanes and events of a simulated machine, as a Snapshot holds them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+
+from memviz import snapshot
+from memviz.kernel import rcu as kernel_rcu
+from memviz.kernel.smp import Smp
+from memviz.kernel.trace import Event, Trace
+from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Structured
+
+BULK_MAX: Final = 8192
+
+
+def cpus(smp: Smp) -> tuple[snapshot.Cpu, ...]:
+    """Every CPU, as it stands now."""
+    return tuple(
+        snapshot.Cpu(
+            id=cpu.id,
+            state=cpu.state,
+            task=cpu.task.name if cpu.task is not None else "",
+            label=cpu.label,
+            locks=tuple(lock.name for lock in cpu.held),
+            irqs_off=cpu.irq_off > 0,
+            rcu_nesting=cpu.rcu_nesting,
+            where="",
+        )
+        for cpu in smp.cpus
+    )
+
+
+def rcu(state: kernel_rcu.Rcu) -> snapshot.Rcu:
+    """Grace periods and callbacks."""
+    waiting = tuple(cpu for cpu in range(state.smp.nr_cpus) if state.waiting >> cpu & 1)
+    return snapshot.Rcu(state.gp_seq, state.running(), state.pending(), waiting)
+
+
+def lanes(smp: Smp) -> Structured:
+    """What CPUs did since the last call: taken out of the machine."""
+    found = np.array(list(smp.lanes), LANE_DTYPE)
+    smp.lanes.clear()
+    found.flags.writeable = False
+    return found
+
+
+def events(trace: Trace, after: int) -> tuple[Structured, int]:
+    """Events with a sequence number above ``after``, oldest first, and how many there were that are gone.
+
+    At most ``BULK_MAX`` of the bulk: a window cannot show more between two redraws.
+    """
+    new = _newer(trace.notable, after, len(trace.notable))
+    if trace.bulk_ring:
+        new = sorted(new + _newer(trace.bulk_ring, after, BULK_MAX))
+    found = np.array(new, EVENT_DTYPE)
+    found.flags.writeable = False
+    return found, trace.seq - after - len(new)
+
+
+def _newer(ring: deque[Event], after: int, limit: int) -> list[Event]:
+    found: list[Event] = []
+    for event in reversed(ring):
+        if event[0] <= after or len(found) == limit:
+            break
+        found.append(event)
+    found.reverse()
+    return found

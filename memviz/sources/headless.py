@@ -1,0 +1,63 @@
+"""A scenario from beginning to end without a window: what ``memviz run`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from memviz.analysis.report import Happened, RunReport
+from memviz.kernel.machine import Machine
+from memviz.scenario import Moment, Scenario
+from memviz.sources import convert_pages, convert_request, convert_slabs
+from memviz.sources.play import Play
+
+
+def run_scenario(
+    name: str,
+    scenario: Scenario,
+    machine: Machine,
+    ops: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunReport:
+    """Run ``scenario`` on its machine with every moment of its script, check every invariant, and report.
+
+    ``ops`` None: as long as the scenario says. ``progress(done, all)`` is called now and then. Raises KernelBug when
+    the machine breaks a rule, AssertionError (one sentence) when an invariant does not hold at the end.
+    """
+    play = Play(scenario, machine, ops=ops)
+    story: list[Happened] = []
+    play.on_moment = lambda moment: story.append(_happened(moment, machine))
+    play.run(play.ops, None if progress is None else lambda: progress(machine.ops, play.ops))
+    machine.check()
+    frames = convert_pages.pages(machine.mem)
+    return RunReport(
+        scenario=name,
+        title=scenario.title,
+        question=scenario.question,
+        lesson=scenario.lesson,
+        seed=machine.config.seed,
+        memory_mib=machine.config.memory_mib,
+        cpus=machine.config.cpus,
+        ops=machine.ops,
+        time_ns=machine.smp.now,
+        digest=machine.digest(),
+        policies=dict(machine.policies),
+        story=tuple(story),
+        requests=tuple(convert_request.anatomy(one) for one in machine.requests),
+        defragmentations=tuple(convert_request.defrag_report([one]) for one in machine.passes),
+        zones=convert_pages.zones(machine.page_alloc),
+        caches=convert_slabs.caches(machine.slub),
+        contiguity=convert_pages.contiguity_of(machine.slub, frames),
+        counters=dict(convert_pages.counters(machine.page_alloc)),
+    )
+
+
+def _happened(moment: Moment, machine: Machine) -> Happened:
+    """What came of a moment, in words."""
+    told = ""
+    if moment.do == "request":
+        told = machine.requests[-1].verdict
+    elif moment.do == "defragment" and machine.passes:
+        told = " ".join(one.sentence() for one in machine.passes if one.begin >= machine.passes[-1].begin) or ""
+    elif moment.do == "policy":
+        told = f"{moment.name} is {moment.value} from now on."
+    return Happened(machine.ops, moment.do, moment.say, told)

@@ -1,0 +1,257 @@
+"""The simulated kernel as a source: runs a scenario's machine, turns it into Snapshots, obeys commands.
+
+Pages, zones, CPUs and events are taken for every Snapshot. What takes longer (slabs and their objects, trees, what
+could be contiguous) is taken again when ``DETAIL_SHARE`` of the time since allows it, and always when the machine
+stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from memviz import scenario as scenarios
+from memviz.analysis.contiguity import Contiguity
+from memviz.kernel.trace import XA_NODE_MOVED
+from memviz.snapshot import U8, Cache, DefragReport, Focus, Outcome, Pages, Snapshot, Structured, XArrayInfo
+from memviz.sources import convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
+from memviz.sources.base import (
+    Command,
+    Compact,
+    Defragment,
+    Pause,
+    RequestPages,
+    Run,
+    SetFocus,
+    SetPolicy,
+    SetWorkload,
+    SourceError,
+    Speed,
+    Step,
+)
+from memviz.sources.convert_detail import page_detail
+from memviz.sources.play import PIECE, Play
+
+DETAIL_SHARE: Final = 0.03
+"""Of the engine's time, for each detail."""
+OUTCOMES: Final = 16
+_SMOOTH_HZ: Final = 20  # slower than PIECE times this, a throttled run goes op by op: it would stutter otherwise
+
+T = TypeVar("T")
+
+
+class Detail(Generic[T]):
+    """Something that takes long to make, made again only as often as its share of the time allows."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._due = 0.0
+        self._value: T | None = None
+
+    def get(self, now_or_never: bool) -> T:
+        """The value; a fresh one when it is due or ``now_or_never``."""
+        begin = time.perf_counter()
+        if self._value is None or now_or_never or begin >= self._due:
+            self._value = self._make()
+            end = time.perf_counter()
+            self._due = end + (end - begin) / DETAIL_SHARE
+        return self._value
+
+
+class SimulationSource:
+    """A scenario under way. Raises SourceError, one sentence, for a scenario or size that cannot be."""
+
+    def __init__(
+        self, scenario: str, seed: int | None = None, memory_mib: int | None = None, scripted: bool = False
+    ) -> None:
+        try:
+            self.scenario = scenarios.load(scenario)
+            self.machine = self.scenario.machine(seed=seed, memory_mib=memory_mib)
+        except ValueError as error:
+            raise SourceError(str(error)) from error
+        self.title = self.scenario.title
+        self.play = Play(self.scenario, self.machine, scripted)
+        self.machine.smp.lanes_on = True
+        self.focus = Focus()
+        self._state = "running"
+        self._seq = 0
+        self._event_seq = 0
+        self._fresh = True
+        self._moved: frozenset[int] = frozenset()
+        self._defrag: DefragReport | None = None
+        self._outcomes: tuple[Outcome, ...] = ()
+        self._speed = 0
+        self._pace_begin = 0.0
+        self._pace_ops = 0
+        self._pages: Pages | None = None
+        self._caches: Detail[tuple[Cache, ...]] = Detail(lambda: convert_slabs.caches(self.machine.slub))
+        self._slabs: Detail[tuple[Structured, U8]] = Detail(
+            lambda: convert_slabs.slabs_and_objects(self.machine.slub, self.focus.cache)
+        )
+        self._xarrays: Detail[tuple[XArrayInfo, ...]] = Detail(self._make_xarrays)
+        self._nodes: Detail[Structured] = Detail(self._make_nodes)
+        self._contiguity: Detail[Contiguity] = Detail(self._make_contiguity)
+
+    # -- working -----------------------------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> bool:
+        """Run for about ``seconds``, at the speed that is set. False when paused or nothing is due yet."""
+        if self._state != "running":
+            return False
+        begin = time.perf_counter()
+        if self._speed:
+            return self._advance_paced(begin, seconds)
+        endless = self.machine.ops + (1 << 40)
+        while True:
+            self.play.run_piece(endless)
+            if time.perf_counter() - begin >= seconds:
+                return True
+
+    def _advance_paced(self, begin: float, seconds: float) -> bool:
+        due = self._pace_ops + int((begin - self._pace_begin) * self._speed)
+        if due - self.machine.ops > self._speed // 2 + 1:
+            # The machine cannot keep up with what was asked for: do not chase it later on.
+            self._pace()
+            due = self.machine.ops + 1
+        worked = False
+        by_piece = self._speed >= PIECE * _SMOOTH_HZ
+        while self.machine.ops + (PIECE if by_piece else 1) <= due:
+            self.play.run_piece(due if by_piece else self.machine.ops + 1)
+            worked = True
+            if time.perf_counter() - begin >= seconds:
+                break
+        return worked
+
+    def _pace(self) -> None:
+        self._pace_begin = time.perf_counter()
+        self._pace_ops = self.machine.ops
+
+    def close(self) -> None:
+        """Nothing is held that the process's end does not give back."""
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def command(self, number: int, command: Command) -> None:
+        """Do ``command``; what a person asked wrongly is an Outcome, what breaks the machine is raised."""
+        try:
+            sentence = self._do(command)
+            ok = True
+        except ValueError as error:
+            sentence, ok = str(error), False
+        if isinstance(command, RequestPages):
+            ok = self.machine.requests[-1].ok
+        self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-OUTCOMES:]
+        self._fresh = True
+
+    def _do(self, command: Command) -> str:
+        machine = self.machine
+        if isinstance(command, Run):
+            machine.smp.points_left = -1
+            self._state = "running"
+            self._pace()
+        elif isinstance(command, Pause):
+            self._state = "paused"
+        elif isinstance(command, Step):
+            self._state = "paused"
+            self._step(command)
+        elif isinstance(command, Speed):
+            self._speed = max(0, command.ops_per_s)
+            self._pace()
+        elif isinstance(command, SetFocus):
+            self.focus = command.focus
+            machine.trace.bulk = command.focus.bulk_events
+        elif isinstance(command, RequestPages):
+            return machine.request(command.order, command.gfp).verdict
+        elif isinstance(command, Defragment):
+            return self._defragment(command)
+        elif isinstance(command, Compact):
+            return f"Compaction of all zones has moved {machine.compact():,} pages."
+        elif isinstance(command, SetPolicy):
+            machine.set_policy(command.name, command.value)
+            return f"{command.name} is {command.value} from now on."
+        elif isinstance(command, SetWorkload):
+            raise ValueError(f"this scenario has no control called {command.name!r}")
+        return ""
+
+    def _step(self, command: Step) -> None:
+        if command.unit == "op":
+            end = self.machine.ops + command.count
+            while self.machine.ops < end:
+                self.play.run_piece(end)
+            return
+        smp = self.machine.smp
+        smp.points_left = command.count
+        self.machine.run(1 << 20)  # stops in the middle of operations, at the last of the points
+        smp.points_left = -1
+        smp.tickets = 0  # what is in the middle may end with the next command or step, but nothing else begins
+
+    def _defragment(self, command: Defragment) -> str:
+        caches = self.machine.slub.caches
+        if command.cache and command.cache not in caches:
+            raise ValueError(f"there is no slab cache called {command.cache!r}")
+        passes = self.machine.defragment(command.cache, command.ratio)
+        if not passes:
+            return (
+                "Nothing was defragmented: no slab cache is movable; the policies xa_nodes and dentries say which are."
+            )
+        self._defrag = convert_request.defrag_report(passes)
+        return self._defrag.sentence
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """This instant."""
+        machine = self.machine
+        fresh = self._fresh or self._state != "running"
+        self._fresh = False
+        self._seq += 1
+        events, lost = convert_cpus.events(machine.trace, self._event_seq)
+        self._event_seq = machine.trace.seq
+        self._moved = frozenset(events["b"][events["kind"] == XA_NODE_MOVED].tolist())
+        self._pages = pages = convert_pages.pages(machine.mem)
+        slabs, objects = self._slabs.get(fresh)
+        return Snapshot(
+            seq=self._seq,
+            time_ns=machine.smp.now,
+            ops=machine.ops,
+            title=self.title,
+            source="simulation",
+            state=self._state,
+            zones=convert_pages.zones(machine.page_alloc),
+            pages=pages,
+            pageblock_mt=convert_pages.pageblock_mt(machine.mem),
+            possible=self._contiguity.get(fresh).possible,
+            caches=self._caches.get(fresh),
+            slabs=slabs,
+            objects=objects,
+            xarrays=self._xarrays.get(fresh),
+            nodes=self._nodes.get(fresh or bool(self._moved)),
+            cpus=convert_cpus.cpus(machine.smp),
+            lanes=convert_cpus.lanes(machine.smp),
+            rcu=convert_cpus.rcu(machine.rcu),
+            counters=convert_pages.counters(machine.page_alloc),
+            events=events,
+            lost_events=lost,
+            request=convert_request.anatomy(machine.requests[-1]) if machine.requests else None,
+            defrag=self._defrag,
+            focus=self.focus,
+            detail=page_detail(machine, self.focus.pfn),
+            outcomes=self._outcomes,
+            policies=tuple(machine.policies.items()),
+            speed=self._speed,
+        )
+
+    def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
+        return convert_xarrays.largest(self.machine.filemap, self.machine.policies.get("xa_nodes") == "movable")
+
+    def _make_nodes(self) -> Structured:
+        files = self.machine.filemap.files
+        file = files.get(self.focus.xarray)
+        if file is None and files:
+            file = max(files.values(), key=lambda one: (one.nrpages, -one.number))
+        return convert_xarrays.nodes(file, self._moved)
+
+    def _make_contiguity(self) -> Contiguity:
+        assert self._pages is not None, "pages come first"
+        return convert_pages.contiguity_of(self.machine.slub, self._pages)
