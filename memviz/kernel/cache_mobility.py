@@ -42,6 +42,16 @@ class CacheMobility(SlabMover):
         """A pass over every partial slab."""
         return self.defrag(100)
 
+    def is_own(self) -> bool:
+        """Whether the caller is the pass under way: then replacements are taken one by one from the fullest slab, and a
+        CPU's cache does not swallow free objects of slabs that the pass is about to empty."""
+        if self.current is None:
+            return False
+        cpu = self.smp.this_cpu()
+        if cpu.in_softirq:
+            return False
+        return cpu is self.cpu if self.smp.threads else self.smp.running is self.task
+
     def evacuate(self, slabs: list[Slab]) -> DefragPass:
         """Targeted: move everything out of just these slabs, full ones too. All are isolated first, so that nothing
         that leaves one moves into another."""
@@ -61,6 +71,7 @@ class CacheMobility(SlabMover):
             return done
         self.current = done
         self.task = self.smp.running
+        self.cpu = self.smp.this_cpu()
         self.smp.trace.emit(DEFRAG_BEGIN, cache.id, ratio)
         if self.options.flush_first:
             cache.flush_all()
@@ -139,7 +150,7 @@ class CacheMobility(SlabMover):
     def worthwhile(self, slab: Slab, done: DefragPass) -> bool:
         """Whether the other partial slabs have room for what is in ``slab``: else moving it frees nothing."""
         others = self.room - (slab.objects - slab.inuse)
-        if slab.place == ON_PARTIAL and (self.cache.node.partial.nr <= 1 or slab.inuse > others):
+        if slab.place == ON_PARTIAL and slab.inuse > others:
             done.tell(STEP_STOP, self.cache.node.partial.nr)
             return False
         return True
@@ -235,7 +246,7 @@ class CacheMobility(SlabMover):
             lock.lock()
             lock.unlock()
         if self.options.free_meets == FREE_BLOCKS and slab.isolated:
-            if cpu.in_softirq or smp.running is not self.task:
+            if not self.is_own():
                 waited = True
                 if cpu.atomic():
                     smp.spin_until(self.blocked_name, lambda: not slab.isolated)

@@ -186,7 +186,10 @@ class ClassicCache(KmemCache):
         if first is not None:
             self.remove_partial(first)
             first.place = ON_CPU
-            while node.partial.head is not None and len(c.partial) <= self.cpu_partial_slabs // 2:
+            more = self.cpu_partial_slabs // 2
+            if self.mobility is not None and self.mobility.is_own():
+                more = -1
+            while node.partial.head is not None and len(c.partial) <= more:
                 slab = node.partial.head
                 self.remove_partial(slab)
                 slab.place = ON_CPU_PARTIAL

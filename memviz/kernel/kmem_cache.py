@@ -315,7 +315,7 @@ class KmemCache:
             if not locked:
                 break
             lock.lock_irq()
-            if self.threads or not slab.isolated:
+            if not slab.isolated or (self.threads and (slab.lock is None or slab.lock.free())):
                 break
             lock.unlock_irq()
         was_full = not slab.freelist

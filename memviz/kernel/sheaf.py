@@ -170,7 +170,8 @@ class SheafCache(KmemCache):
                     barn.empty.append(sheaves.main)
                 sheaves.main = barn.full.pop()
             barn.lock.unlock_irq()
-        objects = self.refill_objects(self.capacity, gfp)
+        one = self.mobility is not None and self.mobility.is_own()
+        objects = self.refill_objects(1 if one else self.capacity, gfp)
         if not objects:
             return None
         obj = objects.pop()

@@ -37,7 +37,18 @@ from memviz.kernel.defrag_pass import (
     DefragLedger,
     DefragPass,
 )
-from memviz.kernel.page import PAGEBLOCK_NR_PAGES
+from memviz.kernel.page import (
+    OWNER_ANON,
+    OWNER_FREE,
+    OWNER_PAGE_CACHE,
+    OWNER_PCP,
+    OWNER_SLAB,
+    OWNER_SLAB_VFS,
+    OWNER_SLAB_XA,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+    PageFrames,
+)
 from memviz.kernel.slab import Slab
 from memviz.kernel.slab_mover import (
     BARRIER_NONE,
@@ -93,6 +104,10 @@ __all__ = [
 ]
 
 DEFRAG_USED_RATIO: Final = 30  # percent; defrag_used_ratio of the 2019 series
+MAX_TARGETS: Final = 8  # blocks that a request tries before it gives up
+TARGET_NS: Final = 200  # look at one block
+SLAB_OWNERS: Final = (OWNER_SLAB_XA, OWNER_SLAB_VFS, OWNER_SLAB)
+EASY_OWNERS: Final = (OWNER_FREE, OWNER_PCP, OWNER_ANON, OWNER_PAGE_CACHE)  # free, or compaction's own business
 BACKGROUND_INTERVAL_NS: Final = 100_000_000  # between two looks of the background task
 
 
@@ -100,8 +115,14 @@ class SlabMobility:
     """Mobility of all caches: passes over more than one."""
 
     def __init__(
-        self, slab_caches: list[KmemCache], slab_of_page: dict[int, Slab], ledger: DefragLedger, smp: Smp
+        self,
+        slab_caches: list[KmemCache],
+        slab_of_page: dict[int, Slab],
+        ledger: DefragLedger,
+        mem: PageFrames,
+        smp: Smp,
     ) -> None:
+        self.mem = mem
         self.slab_caches = slab_caches
         self.slab_of_page = slab_of_page
         self.ledger = ledger
@@ -143,24 +164,88 @@ class SlabMobility:
                 self.kmem_defrag_slabs()
 
     def evacuate_block(self, block: int) -> list[DefragPass]:
-        """Targeted: evacuate the slabs of one pageblock. A pass for each cache that has slabs there; a slab of an
-        immovable cache is not touched."""
-        first = block * PAGEBLOCK_NR_PAGES
+        """Targeted: evacuate the slabs of one pageblock. A pass for each movable cache that has slabs there; slabs of
+        other caches are not touched."""
+        return self.evacuate_range(block * PAGEBLOCK_NR_PAGES, PAGEBLOCK_NR_PAGES)
+
+    def evacuate_range(self, first: int, nr_pages: int) -> list[DefragPass]:
+        """The same for any range of page frames."""
         by_cache: dict[int, list[Slab]] = {}
-        for cache in self.slab_caches:
-            by_cache[cache.id] = []
-        for pfn in range(first, first + PAGEBLOCK_NR_PAGES):
+        pfn = first
+        while pfn < first + nr_pages:
             slab = self.slab_of_page.get(pfn)
-            if slab is not None and (slab.pfn == pfn or pfn == first):
-                by_cache[slab.cache.id].append(slab)
+            if slab is None:
+                pfn += 1
+                continue
+            by_cache.setdefault(slab.cache.id, []).append(slab)
+            pfn = slab.pfn + (1 << slab.order)
         passes: list[DefragPass] = []
         for cache in list(self.slab_caches):
-            slabs = by_cache[cache.id]
-            if slabs and cache.mobility is not None:
+            slabs = by_cache.get(cache.id)
+            if slabs is not None and cache.mobility is not None:
                 done = cache.mobility.evacuate(slabs)
-                done.steps.insert(0, (STEP_TARGET, len(slabs), block, 0))
+                done.steps.insert(0, (STEP_TARGET, len(slabs), first >> PAGEBLOCK_ORDER, 0))
                 passes.append(done)
         return passes
+
+    def defrag_for_request(self, order: int) -> int:
+        """A request for ``1 << order`` page frames is about to fail: free slabs where that could help it. Pages freed.
+
+        First the blocks that nothing but movable slabs and movable pages stand in, those with the least slab memory
+        first, until one of them has no slab left; when there is none, one pass over every movable cache.
+        """
+        before = self.ledger.totals.pages_freed
+        size = 1 << order
+        for first in self.promising(size):
+            self.evacuate_range(first, size)
+            if not self.slabs_in(first, size):
+                break
+        if self.ledger.totals.pages_freed == before:
+            self.kmem_defrag_slabs(100, 1)
+        return self.ledger.totals.pages_freed - before
+
+    def promising(self, size: int) -> list[int]:
+        """The first page frames of the aligned blocks of ``size`` that movable slabs alone keep from being compacted;
+        at most ``MAX_TARGETS``, the cheapest first."""
+        owner = self.mem.owner
+        found: list[tuple[int, int]] = []
+        for first in range(0, self.mem.nr - size + 1, size):
+            frames = owner[first : first + size]
+            slabs = 0
+            for code in SLAB_OWNERS:
+                slabs += frames.count(code)
+            if slabs == 0:
+                continue
+            easy = 0
+            for code in EASY_OWNERS:
+                easy += frames.count(code)
+            if slabs + easy == size:
+                found.append((slabs, first))
+        self.smp.advance(len(found) * TARGET_NS)
+        found.sort()
+        out: list[int] = []
+        for _, first in found:
+            if self.all_movable(first, size):
+                out.append(first)
+                if len(out) == MAX_TARGETS:
+                    break
+        return out
+
+    def all_movable(self, first: int, size: int) -> bool:
+        """Whether every slab in a range belongs to a movable cache."""
+        for pfn in range(first, first + size):
+            slab = self.slab_of_page.get(pfn)
+            if slab is not None and not slab.cache.movable:
+                return False
+        return True
+
+    def slabs_in(self, first: int, size: int) -> int:
+        """Page frames of a range that belong to slabs."""
+        count = 0
+        for pfn in range(first, first + size):
+            if pfn in self.slab_of_page:
+                count += 1
+        return count
 
     def evacuate_page(self, pfn: int) -> bool:
         """Evacuate the slab that page frame ``pfn`` belongs to. True: its pages have gone back to the page allocator.

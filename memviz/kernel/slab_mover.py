@@ -108,6 +108,7 @@ class SlabMover:
         self.isolated: dict[int, Slab] = {}  # by first page frame
         self.current: DefragPass | None = None  # the pass under way
         self.task: object = None  # who runs it
+        self.cpu: Cpu | None = None  # and where
         self.reason = REFUSED_NONE  # what a callback gave as its reason
         self.busy_obj = 0
         self.moved = 0  # what migrate has reported during this call

@@ -62,7 +62,7 @@ class Slub:
         self.kmalloc_large: dict[int, int] = {}  # address to order
         self.next_id = 1
         self.ledger = DefragLedger()
-        self.mobility = SlabMobility(self.slab_caches, self.slab_of_page, self.ledger, smp)
+        self.mobility = SlabMobility(self.slab_caches, self.slab_of_page, self.ledger, page_alloc.mem, smp)
 
     # -- caches -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,571 @@
+"""The two-phase protocol: what moves, what stays and why, the price, and every rule enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from memviz.kernel.kmem_cache import KmemCache
+from memviz.kernel.mmzone import PageAllocConfig
+from memviz.kernel.page import GFP_ATOMIC, PageFrames
+from memviz.kernel.page_alloc import PageAlloc
+from memviz.kernel.rcu import Rcu
+from memviz.kernel.schedule import RandomScheduler
+from memviz.kernel.slab import OBJ_BUSY, OBJ_ISOLATED, OBJ_MOVING, SLAB_ISOLATED, SLAB_MIGRATING, SlubConfig
+from memviz.kernel.slab_mobility import (
+    BARRIER_NONE,
+    BARRIER_OBJECT,
+    BARRIER_PASS,
+    BARRIER_SLAB,
+    GUARANTEE_RCU,
+    REFUSED_IN_USE,
+    REFUSED_LEFT,
+    REFUSED_LOCKED,
+    REFUSED_NO_MEMORY,
+    REFUSED_RCU,
+    REFUSED_REFERENCED,
+    MobilityOptions,
+)
+from memviz.kernel.slub import Slub
+from memviz.kernel.smp import KernelBug, Smp
+from memviz.kernel.spinlock import SpinLock
+from memviz.kernel.trace import (
+    DEFRAG_BEGIN,
+    DEFRAG_END,
+    OBJECT_MOVED,
+    SLAB_ISOLATE,
+    SLAB_ISOLATE_REFUSED,
+    SLAB_MIGRATED,
+    Trace,
+)
+
+FRONT_ENDS = ("classic", "sheaves")
+
+
+def run(it: Index, body: Callable[[], object]) -> None:
+    """As a task: boot context would not sleep, but let time pass."""
+    it.slub.smp.spawn(0, "test", lambda: (body(), None)[1])
+    it.slub.smp.run(None)
+
+
+def kernel(front_end: str = "sheaves", cpus: int = 2, seed: int = 1) -> Slub:
+    smp = Smp(cpus, Trace(), RandomScheduler(seed))
+    pages = PageAlloc(PageFrames(32 * 256), smp, PageAllocConfig())
+    return Slub(pages, Rcu(smp), smp, SlubConfig(front_end))
+
+
+class Cell:
+    """Content of an object. ``refs`` 0: constructed state, in nobody's use."""
+
+    def __init__(self, addr: int) -> None:
+        self.key = -1
+        self.refs = 0
+
+
+class Index:
+    """A user of a movable cache: objects found by key, each with a reference count; freed at once or through RCU."""
+
+    def __init__(self, slub: Slub, size: int = 576, through_rcu: bool = False) -> None:
+        self.slub = slub
+        self.cache: KmemCache = slub.create_cache("index", size, ctor=Cell)
+        self.through_rcu = through_rcu
+        self.at: dict[int, int] = {}
+        self.asked: list[list[int]] = []
+        self.no_memory = False
+
+    def cell(self, obj: int) -> Cell:
+        cell = self.cache.content(obj)
+        assert isinstance(cell, Cell)
+        return cell
+
+    def insert(self, key: int) -> None:
+        obj = self.cache.alloc()
+        assert obj is not None
+        cell = self.cell(obj)
+        cell.key = key
+        cell.refs = 1
+        self.at[key] = obj
+
+    def remove(self, key: int) -> None:
+        self.put(self.at.pop(key))
+
+    def put(self, obj: int) -> None:
+        cell = self.cell(obj)
+        cell.refs -= 1
+        if cell.refs:
+            return
+        cell.key = -1
+        if self.through_rcu:
+            self.cache.note_rcu(obj)
+            self.slub.rcu.call_rcu(self.cache.free, obj)
+        else:
+            self.cache.free(obj)
+
+    def isolate(self, objects: list[int]) -> object:
+        self.asked.append(objects)
+        mobility = self.cache.mobility
+        assert mobility is not None
+        for obj in objects:
+            if self.cell(obj).refs != 1:
+                mobility.refuse(obj, REFUSED_REFERENCED)
+                return None
+        for obj in objects:
+            self.cell(obj).refs += 1
+        return self
+
+    def migrate(self, objects: list[int], private: object) -> None:
+        assert private is self
+        mobility = self.cache.mobility
+        assert mobility is not None
+        for old in objects:
+            cell = self.cell(old)
+            new = None if self.no_memory else self.cache.alloc()
+            if new is None:
+                mobility.refuse(old, REFUSED_NO_MEMORY)
+            else:
+                copy = self.cell(new)
+                copy.key, copy.refs = cell.key, 1
+                self.at[cell.key] = new
+                mobility.object_moved(old, new)
+                self.put(old)
+            self.put(old)
+
+    def fill(self, slabs: int, keep: int) -> None:
+        """``slabs`` slabs with ``keep`` objects in each."""
+        n = self.cache.objs_per_slab
+        for key in range(slabs * n):
+            self.insert(key)
+        for key in range(slabs * n):
+            if key % n >= keep:
+                self.remove(key)
+        self.slub.rcu.rcu_barrier()
+
+    def check(self) -> None:
+        self.slub.check()
+        for key, obj in self.at.items():
+            assert (self.cell(obj).key, self.cell(obj).refs) == (key, 1)
+        stats = self.cache.stats()
+        assert stats.active - stats.rcu == len(self.at)
+
+
+def index(front_end: str = "sheaves", through_rcu: bool = False, **options: object) -> Index:
+    it = Index(kernel(front_end), through_rcu=through_rcu)
+    it.cache.setup_mobility(it.isolate, it.migrate, MobilityOptions(**options))  # type: ignore[arg-type]
+    return it
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("through_rcu", [False, True])
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("barrier", [BARRIER_NONE, BARRIER_OBJECT, BARRIER_SLAB, BARRIER_PASS])
+@pytest.mark.parametrize("isolate_all", [False, True])
+def test_sparse_slabs_come_free_and_nothing_is_lost(
+    front_end: str, through_rcu: bool, batch: bool, barrier: int, isolate_all: bool
+) -> None:
+    it = index(front_end, through_rcu, batch=batch, barrier=barrier, isolate_all=isolate_all)
+    it.fill(slabs=30, keep=3)
+    slabs, keys = it.cache.stats().slabs, sorted(it.at)
+    assert slabs == 30
+    done = it.cache.defrag(30)
+    it.check()
+    assert sorted(it.at) == keys
+    it.slub.rcu.rcu_barrier()
+    it.cache.shrink()
+    it.slub.rcu.rcu_barrier()
+    it.cache.flush_all()
+    it.cache.shrink_partial()
+    it.check()
+    if through_rcu and barrier == BARRIER_NONE:
+        # What nobody waited for is found again as a partial slab, and what moves next moves into it.
+        assert done.slabs_freed <= 1
+        assert done.refused[REFUSED_RCU] >= 22
+        assert 7 <= it.cache.stats().slabs <= 13
+    else:
+        assert it.cache.stats().slabs == 7  # 90 objects, 14 to a slab
+        assert done.slabs_freed >= 22
+        assert done.pages_freed == 2 * done.slabs_freed
+        assert done.refusals() == 0
+
+
+def test_the_price_of_a_pass() -> None:
+    it = index(through_rcu=True)
+    it.fill(slabs=10, keep=1)
+    done = it.cache.defrag(30)
+    assert (done.slabs_freed, done.pages_freed) == (9, 18)
+    assert (done.objects_moved, done.objects_evicted, done.bytes_copied) == (9, 0, 9 * 576)
+    assert (done.slabs_isolated, done.slabs_left, done.holds) == (9, 0, 9)
+    assert (done.barriers, done.grace_periods) == (1, 1)
+    assert done.barrier_ns >= it.slub.rcu.jiffy_ns
+    assert done.hold_ns >= done.longest_hold_ns > 0
+    assert done.end - done.begin > done.barrier_ns
+    trace = it.slub.smp.trace
+    kinds = (DEFRAG_BEGIN, SLAB_ISOLATE, OBJECT_MOVED, SLAB_MIGRATED, DEFRAG_END)
+    assert [trace.counts[kind] for kind in kinds] == [1, 9, 9, 9, 1]
+    assert trace.notable[-1][3:] == (DEFRAG_END, it.cache.id, 9, 9, 0)
+    assert it.slub.ledger.totals.slabs_freed == 9
+    assert it.slub.ledger.last() is done
+    assert done.sentence() == "index: 9 slabs freed, 18 pages returned, for 9 objects moved."
+    assert dict(done.price())["grace periods waited for"] == 1
+
+
+def test_a_barrier_for_every_object_costs_a_grace_period_for_every_object() -> None:
+    waited = {}
+    for barrier in (BARRIER_OBJECT, BARRIER_SLAB, BARRIER_PASS):
+        it = index(through_rcu=True, barrier=barrier)
+        it.fill(slabs=10, keep=2)
+        waited[barrier] = it.cache.defrag(30).grace_periods
+    assert waited == {BARRIER_OBJECT: 16, BARRIER_SLAB: 8, BARRIER_PASS: 1}
+
+
+def test_batch_holds_the_slab_lock_longer_and_less_often() -> None:
+    figures = {}
+    for batch in (True, False):
+        it = index(batch=batch)
+        it.fill(slabs=10, keep=4)
+        done = it.cache.defrag(30)
+        figures[batch] = (done.holds, done.longest_hold_ns, len(it.asked[0]))
+    assert figures[True][0] * 4 == figures[False][0]
+    assert figures[True][1] > 3 * figures[False][1]
+    assert (figures[True][2], figures[False][2]) == (4, 1)
+
+
+def test_sparsest_slabs_go_first_and_fill_the_fullest() -> None:
+    it = index()
+    n = it.cache.objs_per_slab
+    for key in range(4 * n):
+        it.insert(key)
+    for slab, keep in enumerate((3, 12, 1, 2)):
+        for key in range(slab * n + keep, (slab + 1) * n):
+            it.remove(key)
+    target = it.at[n] >> 13
+    done = it.cache.defrag(30)
+    assert [len(objects) for objects in it.asked] == [1, 2]  # then three would only move on to where there is no room
+    assert it.at[2 * n] >> 13 == target
+    assert done.slabs_freed == 2
+    assert done.steps[-1][0] != 0
+    it.check()
+
+
+def test_dense_slabs_and_the_ratio() -> None:
+    it = index()
+    it.fill(slabs=8, keep=5)  # 5 of 14 is more than 30 %
+    assert it.cache.defrag(30).slabs_isolated == 0
+    assert it.cache.defrag(36).slabs_freed == 5
+    it.check()
+
+
+def test_one_busy_object_pins_the_slab() -> None:
+    """All or nothing: the slab is left alone, no reference taken, and fills up again from the list's tail."""
+    it = index()
+    it.fill(slabs=4, keep=3)
+    it.remove(2)  # the sparsest is asked first
+    busy = it.at[0]
+    it.cell(busy).refs = 2
+    done = it.cache.defrag(30)
+    assert done.refused[REFUSED_REFERENCED] == 1
+    assert done.slabs_left == 1
+    assert it.slub.smp.trace.counts[SLAB_ISOLATE_REFUSED] == 1
+    slab = it.slub.virt_to_slab(busy)
+    assert slab is not None
+    assert it.cache.node.partial.tail is slab
+    assert it.cache.object_states(slab)[0] == OBJ_BUSY
+    assert [row[5] for row in it.cache.slab_rows() if row[0] == slab.pfn] == [REFUSED_REFERENCED]
+    assert it.at[1] >> 13 == busy >> 13  # its neighbour stays too
+    assert it.cell(it.at[1]).refs == 1
+    it.cell(busy).refs = 1
+    it.check()
+    assert "Slab 0x" in done.story()[2]
+    assert any("left alone: referenced (object 0x" in line for line in done.story())
+
+
+def test_partial_mode_moves_what_can_move() -> None:
+    it = index(all_or_nothing=False)
+    it.fill(slabs=4, keep=3)
+    it.remove(2)
+    busy = it.at[0]
+    it.cell(busy).refs = 2
+    done = it.cache.defrag(30)
+    assert it.at[0] == busy
+    assert it.at[1] >> 13 != busy >> 13
+    assert done.refused[REFUSED_REFERENCED] == 1
+    assert done.slabs_left == 1
+    it.cell(busy).refs = 1
+    it.check()
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_no_memory_for_the_replacement_leaves_everything(batch: bool) -> None:
+    it = index(batch=batch)
+    it.fill(slabs=3, keep=1)
+    it.no_memory = True
+    done = it.cache.defrag(30)
+    assert (done.slabs_freed, done.objects_moved) == (0, 0)
+    assert done.refused[REFUSED_NO_MEMORY] == done.slabs_isolated == done.slabs_left > 0
+    it.check()
+
+
+def test_objects_that_nobody_mentions_are_left_and_said_so() -> None:
+    it = index()
+    it.cache.setup_mobility(lambda objects: 1, lambda objects, private: None)
+    it.fill(slabs=3, keep=1)
+    done = it.cache.defrag(30)
+    assert done.refused[REFUSED_LEFT] == 2
+    it.cache.setup_mobility(lambda objects: None, lambda objects, private: None)
+    assert it.cache.defrag(30).refused[REFUSED_IN_USE] == 2
+
+
+def test_callbacks_that_report_nothing_are_counted_all_the_same() -> None:
+    """Without object_moved and object_evicted: what was allocated meanwhile replaces what is gone."""
+    it = index()
+
+    def evict(objects: list[int], private: object) -> None:
+        for obj in objects:
+            del it.at[it.cell(obj).key]
+            it.cell(obj).refs = 0
+            it.cache.free(obj)
+
+    it.cache.setup_mobility(None, evict)
+    it.fill(slabs=3, keep=2)
+    done = it.cache.defrag(30)
+    assert (done.objects_moved, done.objects_evicted, done.slabs_freed) == (0, 4, 2)
+
+
+def test_a_locked_slab_is_skipped() -> None:
+    it = index()
+    it.fill(slabs=3, keep=2)
+    it.remove(1)
+    it.cache.flush_all()
+    slab = it.slub.virt_to_slab(it.at[0])
+    assert slab is not None
+    lock = slab.slab_lock()
+    lock.owner = it.slub.smp.cpus[1]
+    done = it.cache.defrag(30)
+    assert done.refused[REFUSED_LOCKED] == 1
+    lock.owner = None
+    it.check()
+
+
+def test_a_cache_without_constructor_cannot_become_movable() -> None:
+    cache = kernel().create_cache("plain", 64)
+    with pytest.raises(ValueError, match="has no constructor"):
+        cache.setup_mobility(None, lambda objects, private: None)
+    done = cache.defrag(30)
+    assert done.sentence() == "plain: the cache is not movable."
+
+
+def test_mobility_can_be_taken_back() -> None:
+    it = index()
+    it.fill(slabs=3, keep=1)
+    it.cache.remove_mobility()
+    assert it.cache.defrag(100).slabs_freed == 0
+    assert it.cache.shrink() == 0
+    assert it.slub.mobility.kmem_defrag_slabs(30, 0) == []
+
+
+def test_background_rules_more_than_ten_partial_slabs() -> None:
+    it = index()
+    it.slub.create_cache("immovable", 64)
+    assert it.slub.slab_caches[0] is it.cache
+    it.fill(slabs=10, keep=1)
+    it.cache.flush_all()
+    assert it.slub.mobility.kmem_defrag_slabs() == []
+    for key in range(1000, 1000 + 14):
+        it.insert(key)
+    for key in range(1001, 1000 + 14):
+        it.remove(key)
+    it.cache.flush_all()
+    it.fill(slabs=20, keep=1)
+    it.cache.flush_all()
+    assert it.cache.node.partial.nr > 10
+    assert it.slub.mobility.kmem_defrag_slabs(0) == []
+    (done,) = it.slub.mobility.kmem_defrag_slabs()
+    assert done.ratio == 30
+    assert done.slabs_freed > 10
+
+
+def test_background_task_works_beside_others_and_can_be_stopped() -> None:
+    it = index()
+    smp = it.slub.smp
+    it.slub.mobility.background(True)
+    it.slub.mobility.background(True)
+    assert [task.name for task in smp.cpus[1].queue] == ["kslabdefragd"]
+
+    def work() -> None:
+        it.fill(slabs=40, keep=1)
+        it.cache.flush_all()
+        for _ in range(20):
+            smp.sleep_for("work", 100_000_000)
+
+    smp.run_task(0, "work", work)
+    assert it.slub.ledger.totals.slabs_freed >= 36
+    it.check()
+    it.slub.mobility.background(False)
+    smp.run_task(0, "wait", lambda: smp.sleep_for("wait", 200_000_000))
+    assert smp.cpus[1].queue == []
+
+
+def test_evacuating_a_pageblock_empties_just_that_block() -> None:
+    it = index()
+    n = it.cache.objs_per_slab
+    for key in range(300 * n):
+        it.insert(key)
+    block = it.at[150 * n] >> 21
+    inside = [slab for slab in it.cache.slabs.values() if slab.pfn >> 9 == block]
+    outside = [slab.pfn for slab in it.cache.slabs.values() if slab.pfn >> 9 != block]
+    assert inside
+    assert any(slab.inuse == slab.objects for slab in inside)
+    (done,) = it.slub.mobility.evacuate_block(block)
+    assert done.slabs_freed == len(inside)
+    assert done.refusals() == 0
+    assert set(outside) <= set(it.cache.slabs)
+    assert not {slab.pfn for slab in inside} & set(it.cache.slabs) or block in {pfn >> 9 for pfn in it.cache.slabs}
+    assert done.story()[0] == f"Pageblock {block} holds {len(inside)} slabs of this cache."
+    it.check()
+
+
+def test_evacuate_page_is_compactions_hook() -> None:
+    it = index()
+    it.fill(slabs=3, keep=1)
+    pfn = it.at[0] >> 12
+    assert it.slub.mobility.evacuate_page(pfn)
+    assert pfn not in it.slub.slab_of_page
+    assert not it.slub.mobility.evacuate_page(pfn)  # not a slab's any more
+    obj = it.at[0]
+    it.cell(obj).refs = 2
+    assert not it.slub.mobility.evacuate_page(obj >> 12)
+    it.cell(obj).refs = 1
+    it.check()
+
+
+def test_a_request_gets_its_block_emptied() -> None:
+    it = index()
+    n = it.cache.objs_per_slab
+    for key in range(200 * n):
+        it.insert(key)
+    freed = it.slub.mobility.defrag_for_request(3)
+    assert freed == 8  # one block of eight frames: four slabs of two frames
+    it.check()
+
+
+class TestRules:
+    """What the contract forbids is reported by name, with the CPUs' stacks."""
+
+    @pytest.mark.parametrize("call", ["alloc", "free"])
+    @pytest.mark.parametrize("front_end", FRONT_ENDS)
+    def test_slab_call_inside_isolate(self, call: str, front_end: str) -> None:
+        it = index(front_end)
+        other = it.slub.create_cache("other", 64)
+
+        def isolate(objects: list[int]) -> object:
+            if call == "alloc":
+                other.alloc(GFP_ATOMIC)
+            else:
+                it.cache.free(objects[0])
+            return 1
+
+        it.cache.setup_mobility(isolate, it.migrate)
+        it.fill(slabs=3, keep=1)
+        with pytest.raises(KernelBug, match="slab call inside isolate: isolate of index calls") as caught:
+            it.cache.defrag(30)
+        assert "index slab_lock" in caught.value.stacks[0]
+
+    def test_sleeping_inside_isolate(self) -> None:
+        it = index()
+
+        def isolate(objects: list[int]) -> object:
+            it.slub.smp.sleep_for("a nap", 1000)
+            return 1
+
+        it.cache.setup_mobility(isolate, it.migrate)
+        it.fill(slabs=3, keep=1)
+        with pytest.raises(KernelBug, match=r"invalid context: a nap on CPU 0 with .*index slab_lock"):
+            run(it, lambda: it.cache.defrag(30))
+
+    def test_migrate_in_a_read_side_section_must_not_sleep(self) -> None:
+        """Holding the RCU read lock for the whole of the processing: the thread doubts that we can."""
+        it = index(guarantee=GUARANTEE_RCU)
+        it.fill(slabs=3, keep=1)
+        with pytest.raises(KernelBug, match="sleeping function called from invalid context: kmem_cache_alloc"):
+            it.cache.defrag(30)
+
+    def test_migrate_must_drop_its_locks(self) -> None:
+        it = index()
+        lock = SpinLock(it.slub.smp, "index lock")
+        it.cache.setup_mobility(None, lambda objects, private: lock.lock())
+        it.fill(slabs=3, keep=1)
+        with pytest.raises(KernelBug, match=r"migrate returned in atomic context: .* left with index lock held"):
+            it.cache.defrag(30)
+
+    def test_allocating_from_an_isolated_slab(self) -> None:
+        """Sheaves that are not looked after hand out objects of a slab that is exempt."""
+        it = index()
+        options = MobilityOptions(guard_sheaves=False, flush_first=False)
+        it.cache.setup_mobility(None, lambda objects, private: it.insert(999), options)
+        it.fill(slabs=2, keep=2)
+        slab = it.slub.virt_to_slab(it.at[it.cache.objs_per_slab])
+        assert slab is not None
+        mobility = it.cache.mobility
+        assert mobility is not None
+        with pytest.raises(KernelBug, match="allocation from an isolated slab"):
+            mobility.evacuate([slab])
+
+    def test_looked_after_sheaves_return_objects_of_an_isolated_slab(self) -> None:
+        it = index()
+        it.cache.setup_mobility(None, lambda objects, private: it.insert(999), MobilityOptions(flush_first=False))
+        it.fill(slabs=2, keep=2)
+        slab = it.slub.virt_to_slab(it.at[it.cache.objs_per_slab])
+        assert slab is not None
+        mobility = it.cache.mobility
+        assert mobility is not None
+        mobility.evacuate([slab])
+        assert it.slub.virt_to_slab(it.at[999]) is not slab
+        it.check()
+
+    def test_without_a_flush_free_objects_look_like_used_ones(self) -> None:
+        """A pass that doesn't flush asks the user about objects that sit free in a sheaf."""
+        it = index(flush_first=False)
+        it.fill(slabs=2, keep=2)
+        slab = it.slub.virt_to_slab(it.at[0])
+        assert slab is not None
+        mobility = it.cache.mobility
+        assert mobility is not None
+        assert mobility.evacuate([slab]).refused[REFUSED_REFERENCED] == 1
+        assert len(it.asked[0]) == 14
+
+    def test_defragmenting_in_atomic_context(self) -> None:
+        it = index()
+        it.slub.smp.irq_disable()
+        with pytest.raises(KernelBug, match="slab defragmentation on CPU 0"):
+            it.cache.defrag(30)
+
+
+def test_while_a_slab_is_isolated_objects_can_only_leave_it() -> None:
+    it = index()
+    it.fill(slabs=3, keep=2)
+    seen: list[tuple[int, bytes, int]] = []
+
+    def look(objects: list[int], private: object) -> None:
+        slab = it.slub.virt_to_slab(objects[0])
+        assert slab is not None
+        states = it.cache.object_states(slab)
+        (row,) = [row for row in it.cache.slab_rows() if row[0] == slab.pfn]
+        seen.append((row[4], states[:2], it.cache.stats().slabs))
+        again = [it.cache.alloc() for _ in range(50)]
+        assert all(obj is not None and it.slub.virt_to_slab(obj) is not slab for obj in again)
+        for obj in again:
+            it.cache.free(obj or 0)
+        it.migrate(objects, private)
+
+    def ask(objects: list[int]) -> object:
+        slab = it.slub.virt_to_slab(objects[0])
+        assert slab is not None
+        (row,) = [row for row in it.cache.slab_rows() if row[0] == slab.pfn]
+        seen.append((row[4], it.cache.object_states(slab)[:2], it.cache.stats().slabs))
+        return it.isolate(objects)
+
+    it.cache.setup_mobility(ask, look)
+    it.cache.defrag(30)
+    isolated, moving = bytes([OBJ_ISOLATED] * 2), bytes([OBJ_MOVING] * 2)
+    assert seen[:2] == [(SLAB_ISOLATED, isolated, 3), (SLAB_MIGRATING, moving, 3)]
+    it.check()
