@@ -53,6 +53,7 @@ class MachineSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     seed: int = 1
     front_end: Literal["sheaves", "classic"] = "sheaves"
     quantum: int = 32
+    thp: bool = True
 
 
 class WorkloadSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -101,6 +102,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             seed=spec.seed if seed is None else seed,
             front_end=spec.front_end,
             quantum=spec.quantum,
+            thp=spec.thp,
         )
         machine = Machine(config)
         for name, value in self.policy.items():

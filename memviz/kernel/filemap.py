@@ -151,7 +151,7 @@ class FileMapping(AddressSpace):
             if not xas.nomem(GFP_KERNEL):
                 break
         if not added:
-            mem.mapping[pfn] = 0
+            mem.forget_mapping(pfn)
             filemap.page_alloc.free_pages(pfn, 0)
             return False
         if isinstance(old, XaValue):
@@ -174,7 +174,7 @@ class FileMapping(AddressSpace):
                     self.wait_on_folio(at, entry)
                     continue
                 self.remove(at)
-                filemap.mem.mapping[entry] = 0
+                filemap.mem.forget_mapping(entry)
                 filemap.page_alloc.free_pages(entry, 0)
                 freed += 1
             else:
@@ -187,7 +187,8 @@ class FileMapping(AddressSpace):
 
     def held_elsewhere(self, index: int, pfn: int) -> bool:
         """Whether reclaim or migration has isolated this page and not yet decided about it."""
-        return self.i_pages.load(index) == pfn and not self.filemap.vmscan.on_lru(pfn)
+        mem = self.filemap.mem  # no look into the tree: a wait condition must not be a scheduling point itself
+        return (mem.mapping[pfn], mem.index[pfn]) == (self.id, index) and not self.filemap.vmscan.on_lru(pfn)
 
     def remove(self, index: int) -> None:
         """Take the entry at ``index`` out of the tree (``page_cache_delete``)."""

@@ -172,6 +172,11 @@ class PageFrames:
         """Say who owns the page frames from ``start`` up to ``end``."""
         self.owner[start:end] = bytes((owner,)) * (end - start)
 
+    def forget_mapping(self, pfn: int) -> None:
+        """The page leaves its mapping and may be freed: what it was on the LRU is over (``__page_cache_release``)."""
+        self.mapping[pfn] = 0
+        self.flags[pfn] &= PG_HEAD
+
     def set_owner(self, pfn: int, order: int, owner: int) -> None:
         """Say who owns the block of ``1 << order`` frames at ``pfn`` (head and tails)."""
         if order == 0:

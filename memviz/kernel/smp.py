@@ -113,6 +113,7 @@ class Smp:
         self.points_left = -1  # single-stepping: stop after so many points; -1: don't count
         self.stop_before: Callable[[Cpu], bool] | None = None  # stop before a point for which this is true
         self.stopped = False
+        self.picking = False
         self.lanes_on = False
         self.lanes: deque[tuple[int, int, int, int]] = deque(maxlen=8192)  # (begin, end, cpu, state)
         self.quiescent: Callable[[Cpu], None] | None = None  # RCU: this CPU passes a quiescent state
@@ -188,8 +189,7 @@ class Smp:
         cpu = self.current
         if cpu.atomic() or self.running is None:
             return
-        self.context_switch(cpu)
-        self.point("cond_resched")
+        self.give_way(cpu, "cond_resched")
 
     def irq_disable(self) -> None:
         """Interrupts off on this CPU (nests)."""
@@ -276,19 +276,23 @@ class Smp:
     def op_done(self) -> None:
         """A workload operation is complete: back in user mode, a quiescent state, maybe another task's turn."""
         self.ops += 1
-        cpu = self.current
-        self.context_switch(cpu)
-        self.point("between operations")
+        self.give_way(self.current, "between operations")
 
-    def context_switch(self, cpu: Cpu) -> None:
-        """Tell RCU, and give the CPU to its next task that can run."""
+    def give_way(self, cpu: Cpu, label: str) -> None:
+        """A point at which this CPU may also go on with another of its tasks; a quiescent state."""
         if self.quiescent is not None:
             self.quiescent(cpu)
-        if len(cpu.queue) > 1 and self.running is not None:
-            cpu.queue.remove(self.running)
-            cpu.queue.append(self.running)
-            cpu.task = None
-            self.budget = 0
+        me = self.running
+        if me is None or len(cpu.queue) == 1:
+            self.point(label)
+            return
+        cpu.label = label
+        if cpu.softirq_pending:  # before the CPU is without a task: a softirq runs on top of one
+            self.do_softirq(cpu)
+        cpu.queue.remove(me)
+        cpu.queue.append(me)
+        cpu.task = None
+        self.schedule_point()
 
     # -- the scheduler -----------------------------------------------------------------------------------------------
 
@@ -321,6 +325,9 @@ class Smp:
 
     def pick(self) -> Task | None:
         """Ask the scheduler for a CPU among those that can run."""
+        if self.picking:
+            self.bug("scheduling inside a wait condition", f"a condition of {self.current.label} is a scheduling point")
+        self.picking = True
         runnable: list[int] = []
         tasks: list[Task] = []
         for cpu in self.cpus:
@@ -328,6 +335,7 @@ class Smp:
             if task is not None:
                 runnable.append(cpu.id)
                 tasks.append(task)
+        self.picking = False
         if not runnable:
             return None
         chosen = self.scheduler.next_cpu(runnable, self.current.id)

@@ -50,7 +50,9 @@ class Workingset:
     def shrink(self, nr_to_scan: int) -> int:
         """Take apart up to ``nr_to_scan`` of the oldest shadow nodes (``scan_shadow_nodes``); returns how many."""
         freed = 0
-        for _ in range(min(nr_to_scan, len(self.shadow_nodes))):
+        for _ in range(nr_to_scan):
+            if not self.shadow_nodes:  # asked each time: other CPUs fill and empty it while this one waits for a lock
+                break
             node = next(iter(self.shadow_nodes))
             array = node.array
             if array is None or array is XA_RCU_FREE:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """``files``: how many at most, per CPU; ``pages``: size of the largest; rates are parts of one."""
+    """``files``: how many at most, per CPU; ``pages``: size of the largest; rates are parts of one.
+
+    ``stream``: part of the reads that go on with a file not yet read to its end. ``sparse``: part of the files with holes.
+    """
 
     files: int = 2000
     pages: int = 256
@@ -28,6 +31,7 @@ class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     delete: float = 0.10
     truncate: float = 0.10
     sparse: float = 0.3
+    stream: float = 0.0
 
 
 class ServedFile:
@@ -39,6 +43,7 @@ class ServedFile:
         self.pages = pages
         self.stride = stride
         self.next = 0
+        self.fresh = True  # not yet read to its end
 
 
 class FileServer(Workload):
@@ -66,6 +71,8 @@ class FileServer(Workload):
             keep = draw.below(file.pages + 1)
             file.mapping.truncate(keep)
             file.next = 0
+        elif files[-1].fresh and draw.chance(p.stream):
+            self.read(cpu, files[-1])
         else:
             self.read(cpu, files[draw.skewed(len(files))])
 
@@ -99,4 +106,7 @@ class FileServer(Workload):
         else:
             for step in range(window // 4 + 1):
                 file.mapping.read((file.next + step) * file.stride, 1)
-        file.next = (file.next + window) % file.pages
+        file.next += window
+        if file.next >= file.pages:
+            file.next = 0
+            file.fresh = False

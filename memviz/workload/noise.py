@@ -209,7 +209,7 @@ class Processes(Workload):
             while not machine.vmscan.folio_isolate_lru(process.table[index]):
                 self.wait_on_folio(process, index)
             pfn = process.table[index]
-            machine.mem.mapping[pfn] = 0
+            machine.mem.forget_mapping(pfn)
             machine.page_alloc.free_pages(pfn, 0)
         machine.mem.unregister_mapping(process)
 
