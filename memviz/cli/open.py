@@ -44,13 +44,14 @@ def command(scenario: str, seed: int | None, memory_mib: int | None, screenshot:
         raise click.UsageError("real-trace has no window yet: use memviz run real-trace")
     name = scenario or options.DEFAULT_SCENARIO
     # Wrong input is told here, before anything opens, in one line.
-    loaded, machine = options.build(name, seed, memory_mib)
+    options.check(name, seed, memory_mib)
     if _has_display():
         return _window(scenario, seed, memory_mib, screenshot, after)
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if screenshot is not None:
         return _window(name, seed, memory_mib, screenshot, after)
     folder = _folder()
+    loaded, machine = options.build(name, seed, memory_mib)
     report = folder / f"{Path(name).stem}.json"
     picture = folder / f"{Path(name).stem}.png"
     report.write_text(run_scenario(name, loaded, machine).as_json() + "\n", encoding="utf-8")

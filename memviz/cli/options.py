@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from memviz import scenario as scenarios
-from memviz.kernel.machine import Machine
+from memviz.kernel.machine import Machine, MachineConfig
 
 REAL_TRACE: Final = "real-trace"
 """No scenario file: the replay of a real kernel's page traffic."""
@@ -19,10 +20,12 @@ REAL_TRACE_SUMMARY: Final = (
 
 DEFAULT_SCENARIO: Final = "aged-file-server"
 
-seed: Final[Any] = click.option(
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+seed: Final[Decorator] = click.option(
     "--seed", type=click.IntRange(0, 2**53), help="Seed: the same seed gives the same run. The scenario names one."
 )
-memory: Final[Any] = click.option(
+memory: Final[Decorator] = click.option(
     "--memory-mib",
     type=click.IntRange(1),
     help="Memory of the simulated machine; the scenario says how much otherwise.",
@@ -35,6 +38,15 @@ def load(name: str) -> scenarios.Scenario:
     if near and name not in scenarios.names() and not name.endswith(".toml"):
         raise scenarios.ScenarioError(f"no scenario is called {name!r}: did you mean {REAL_TRACE!r}?")
     return scenarios.load(name)
+
+
+def check(name: str, seed: int | None, memory_mib: int | None) -> None:
+    """See that ``build`` could do it, without the work. Raises as it does."""
+    spec = load(name).machine_spec
+    try:
+        MachineConfig(memory_mib if memory_mib is not None else spec.memory_mib, spec.cpus, seed or spec.seed)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def build(name: str, seed: int | None, memory_mib: int | None) -> tuple[scenarios.Scenario, Machine]:

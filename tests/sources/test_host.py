@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -169,6 +172,26 @@ def test_exception_in_the_source_is_a_snapshot_with_a_report(client: HostClient)
     number = client.send(Step(1))
     assert outcome_of(client, number) == "Step: nothing was done, for the run has failed before."
     assert client.last.ops == 3
+
+
+def unread(client: HostClient) -> int:
+    """Bytes of messages that have arrived and that the client has not looked at."""
+    return int(struct.unpack("i", fcntl.ioctl(client.fileno(), termios.FIONREAD, b"\0" * 4))[0])
+
+
+def test_a_snapshot_that_nobody_has_read_yet_survives_what_the_host_says_next(client: HostClient) -> None:
+    client.poll()
+    assert select.select([client.fileno()], [], [], PATIENCE)[0]
+    one_message = unread(client)
+    client.send(RequestPages(9, 0))  # fails, and its report needs room in the shared memory as well
+    deadline = time.monotonic() + PATIENCE
+    while unread(client) <= one_message:
+        assert time.monotonic() < deadline, "the report of the failure never came"
+        os.sched_yield()
+    snapshot = client.poll()
+    assert snapshot is not None
+    assert (snapshot.state, snapshot.title) == ("paused", "counting")
+    assert "ZeroDivisionError" in client.report
 
 
 def test_exception_in_a_command_fails_the_run_and_the_command(client: HostClient) -> None:

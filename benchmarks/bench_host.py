@@ -1,0 +1,110 @@
+"""What a window costs the engine: operations a second alone and behind 60 snapshots a second.
+
+    python -m benchmarks.bench_host [--memory-mib 1024] [--from 4000] [--to 20000]
+
+Both measurements cover the same operations of the same run, as the machine slows down while its memory fills.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+from memviz.scenario import load
+from memviz.sources import convert_pages
+from memviz.sources.base import simulation
+from memviz.sources.host import HostClient
+from memviz.sources.play import Play
+from memviz.sources.shared_buffer import SharedBuffer
+from memviz.sources.simulation import SimulationSource
+
+SCENARIO = "aged-file-server"
+SEED = 7
+REDRAW_S = 1 / 60
+
+
+def alone(memory_mib: int, begin: int, end: int) -> float:
+    """Operations a second of the engine in its own process, nobody looking."""
+    scenario = load(SCENARIO)
+    machine = scenario.machine(seed=SEED, memory_mib=memory_mib)
+    play = Play(scenario, machine, scripted=False)
+    play.run(begin)
+    start = time.perf_counter()
+    play.run(end - machine.ops)
+    return (end - begin) / (time.perf_counter() - start)
+
+
+def hosted(memory_mib: int, begin: int, end: int) -> tuple[float, float, float]:
+    """Operations a second behind a client that pulls 60 times a second; snapshots a second; median ms of a pull."""
+    first = last = (0.0, 0)
+    pulls: list[float] = []
+    snapshots = 0
+    with HostClient(simulation(SCENARIO, SEED, memory_mib)) as client:
+        while last[1] < end:
+            now = time.perf_counter()
+            snapshot = client.poll()
+            spent = time.perf_counter() - now
+            if client.failure or (snapshot is not None and snapshot.state == "failed"):
+                raise SystemExit(f"bench_host: {client.failure or (snapshot.notice if snapshot else '')}")
+            if snapshot is not None and snapshot.ops >= begin:
+                if not first[0]:
+                    first = (now, snapshot.ops)
+                last = (now, snapshot.ops)
+                snapshots += 1
+                pulls.append(spent)
+            time.sleep(max(0.0, now + REDRAW_S - time.perf_counter()))
+    seconds = last[0] - first[0]
+    return (last[1] - first[1]) / seconds, (snapshots - 1) / seconds, statistics.median(pulls) * 1000
+
+
+def buffer_ms(memory_mib: int) -> tuple[float, float]:
+    """Median ms to put a Snapshot into shared memory, and to copy it out."""
+    source = SimulationSource(SCENARIO, SEED, memory_mib)
+    snapshot = source.snapshot()
+    block = SharedBuffer.create()
+    times: tuple[list[float], list[float]] = ([], [])
+    for seq in range(1, 51):
+        start = time.perf_counter()
+        size = block.write(seq, snapshot)
+        middle = time.perf_counter()
+        block.read(seq, size)
+        times[0].append(middle - start)
+        times[1].append(time.perf_counter() - middle)
+    block.close()
+    return statistics.median(times[0]) * 1000, statistics.median(times[1]) * 1000
+
+
+def snapshot_ms(memory_mib: int) -> float:
+    """Median ms that the page arrays of a Snapshot take in the engine's process."""
+    machine = load(SCENARIO).machine(seed=SEED, memory_mib=memory_mib)
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        convert_pages.pages(machine.mem)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000
+
+
+def main() -> None:
+    """Print every figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory-mib", type=int, default=1024)
+    parser.add_argument("--from", dest="begin", type=int, default=4000)
+    parser.add_argument("--to", dest="end", type=int, default=20000)
+    options = parser.parse_args()
+    frames = options.memory_mib * 256
+    write, read = buffer_ms(options.memory_mib)
+    print(f"snapshot of {frames:,} page frames: {snapshot_ms(options.memory_mib):.2f} ms to copy from the machine,")
+    print(f"  {write:.2f} ms into shared memory, {read:.2f} ms out of it")
+    headless = alone(options.memory_mib, options.begin, options.end)
+    behind, per_second, pull = hosted(options.memory_mib, options.begin, options.end)
+    print(f"engine alone: {headless:,.0f} ops/s")
+    print(
+        f"engine behind {per_second:.0f} snapshots/s: {behind:,.0f} ops/s, {behind / headless:.0%} of its speed alone"
+    )
+    print(f"  a pull takes the window {pull:.2f} ms (median)")
+
+
+if __name__ == "__main__":
+    main()
