@@ -33,11 +33,11 @@ class HelpDialog(Dialog):
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window, "Help — memviz", 760, 640)
-        text = QTextBrowser()
-        text.setOpenExternalLinks(True)
-        text.setAccessibleName("Help")
-        text.setMarkdown(resources.read_text("help/window.md"))
-        self.box.addWidget(text)
+        self.text = QTextBrowser()
+        self.text.setOpenExternalLinks(True)
+        self.text.setAccessibleName("Help")
+        self.text.setMarkdown(resources.read_text("help/window.md"))
+        self.box.addWidget(self.text)
 
 
 class KeysDialog(Dialog):
@@ -45,10 +45,12 @@ class KeysDialog(Dialog):
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window, "Keys — memviz", 560, 640)
-        text = QTextBrowser()
-        text.setAccessibleName("Keys")
-        text.setHtml(keys_html([(dock.view.title, f"Ctrl+{n}") for n, dock in enumerate(window.docks.all.values(), 1)]))
-        self.box.addWidget(text)
+        self.text = QTextBrowser()
+        self.text.setAccessibleName("Keys")
+        self.text.setHtml(
+            keys_html([(dock.view.title, f"Ctrl+{n}") for n, dock in enumerate(window.docks.all.values(), 1)])
+        )
+        self.box.addWidget(self.text)
 
 
 def keys_html(panels: list[tuple[str, str]]) -> str:

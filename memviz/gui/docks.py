@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from PySide6.QtCore import QElapsedTimer, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMainWindow, QTabWidget
 
 from memviz.gui.panel import PanelDock, View
@@ -20,21 +20,15 @@ class Docks:
         self._window = window
         window.setDockNestingEnabled(True)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
-        self.all: dict[str, PanelDock] = {}
-        self._shown: dict[str, int] = {}
-        for view in views:
-            self.all[view.ident] = PanelDock(view, window)
-        self._clock = QElapsedTimer()
-        self._clock.start()
-        self._last_ms: Mapping[str, int] = {}
+        self.all: dict[str, PanelDock] = {view.ident: PanelDock(view, window) for view in views}
         self.arrange()
 
     def arrange(self) -> None:
         """Put every panel where it was at first: memory at the left, what lives in it at the right, answers below."""
         window, docks = self._window, self.all
         for dock in docks.values():
-            window.removeDockWidget(dock)
             dock.setFloating(False)
+            window.removeDockWidget(dock)
         top, bottom = Qt.DockWidgetArea.TopDockWidgetArea, Qt.DockWidgetArea.BottomDockWidgetArea
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         window.addDockWidget(top, docks["heatmap"])

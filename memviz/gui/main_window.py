@@ -19,11 +19,15 @@ from memviz.gui.settings import VERSION, Settings
 from memviz.gui.theme import CHOICES, Theme
 from memviz.gui.transport import TopBar
 from memviz.gui.views.contiguity import ContiguityView
+from memviz.gui.views.cpu_lanes import CpuLanesView
 from memviz.gui.views.events import EventsView
+from memviz.gui.views.heatmap import HeatmapView
 from memviz.gui.views.request import RequestView
+from memviz.gui.views.slab_grid import SlabGridView
 from memviz.gui.views.status import StatusLine
 from memviz.gui.views.story import StoryView
 from memviz.gui.views.timeline import TimelineView
+from memviz.gui.views.xarray_tree import XArrayTreeView
 
 FIRST_SIZE: Final = (1680, 1050)
 
@@ -77,11 +81,6 @@ class MainWindow(QMainWindow):
     # -- making it
 
     def _make_views(self) -> None:
-        from memviz.gui.views.cpu_lanes import CpuLanesView
-        from memviz.gui.views.heatmap import HeatmapView
-        from memviz.gui.views.slab_grid import SlabGridView
-        from memviz.gui.views.xarray_tree import XArrayTreeView
-
         chosen, theme = self.selection, self.theme
         self.contiguity = ContiguityView(chosen, theme, self)
         self.request_view = RequestView(chosen, theme, self)
@@ -159,8 +158,9 @@ class MainWindow(QMainWindow):
         snapshot = self.session.snapshot
         if snapshot is None:
             return
-        for view in self.views:
-            if not view.isVisible() or self._shown_seq.get(view.ident) == snapshot.seq:
+        for dock in self.docks.all.values():
+            view = dock.view
+            if not dock.in_sight or self._shown_seq.get(view.ident) == snapshot.seq:
                 continue
             last = self._shown_ms.get(view.ident, -view.period_ms)
             if now_ms - last < view.period_ms and self.session.running:

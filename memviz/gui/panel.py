@@ -206,7 +206,13 @@ class PanelDock(QDockWidget):
         box.setContentsMargins(MARGIN, 0, MARGIN, 9)
         box.addWidget(view)
         self.setWidget(body)
+        self.in_sight = False
+        """Neither closed nor behind another tab (``isVisible`` is true for those)."""
+        self.visibilityChanged.connect(self._visibility_changed)
         view.theme.changed.connect(self.update)
+
+    def _visibility_changed(self, visible: bool) -> None:
+        self.in_sight = visible
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card: the dock's own look is a box with a native title."""

@@ -81,6 +81,7 @@ class Session(QObject):
         self._told = 0
         self._waiting: dict[int, str] = {}
         self._running_wanted: bool | None = None
+        self._speed_wanted: int | None = None
         self._last_seq = -1
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -101,6 +102,7 @@ class Session(QObject):
         self._told = 0
         self._waiting.clear()
         self._running_wanted = None
+        self._speed_wanted = None
         self._last_seq = -1
         self.selection.clear()
         self.client = make()
@@ -144,6 +146,8 @@ class Session(QObject):
             self.failure = snapshot.notice or "The source failed without saying why."
         if self._running_wanted is not None and (snapshot.state == "running") == self._running_wanted:
             self._running_wanted = None
+        if snapshot.speed == self._speed_wanted:
+            self._speed_wanted = None
         for outcome in snapshot.outcomes:
             if outcome.number > self._told:
                 self._told = outcome.number
@@ -174,7 +178,9 @@ class Session(QObject):
 
     @property
     def speed(self) -> int:
-        """Operations a second that the source is held to; 0: none."""
+        """Operations a second that the source is held to, or was just told to; 0: as fast as it can."""
+        if self._speed_wanted is not None:
+            return self._speed_wanted
         return self.snapshot.speed if self.snapshot is not None else 0
 
     # -- commands
@@ -223,7 +229,10 @@ class Session(QObject):
 
     def set_speed(self, ops_per_s: int) -> None:
         """Hold the source to a speed; 0: as fast as it can."""
-        self.send(Speed(ops_per_s))
+        if self.usable:
+            self._speed_wanted = ops_per_s
+            self.send(Speed(ops_per_s))
+            self.changed.emit()
 
     def _send_focus(self) -> None:
         self.send(SetFocus(self.selection.focus))

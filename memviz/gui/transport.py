@@ -193,12 +193,8 @@ class TopBar(QToolBar):
         self.source.text = _source_words(snapshot)
         if snapshot.policies != self._shown_policies:
             self._show_policies(snapshot.policies)
-        if not self.speed.isSliderDown() and snapshot.speed in SPEEDS:
-            self._show_speed(snapshot.speed)
-
-    def speed_at(self) -> int:
-        """The speed that the slider stands on."""
-        return SPEEDS[self.speed.value()]
+        if not self.speed.isSliderDown() and self._session.speed in SPEEDS:
+            self._show_speed(self._session.speed)
 
     def _show_speed(self, speed: int) -> None:
         with QSignalBlocker(self.speed):
@@ -233,8 +229,6 @@ class TopBar(QToolBar):
         self.scenario_chosen.emit(str(self.scenarios.itemData(index)))
 
     def _speed_moved(self, position: int) -> None:
-        self.speed_words.text = rate(SPEEDS[position])
-        self._actions["fast"].setChecked(SPEEDS[position] == 0)
         self._session.set_speed(SPEEDS[position])
 
     def _order_triggered(self, entry: QAction) -> None:

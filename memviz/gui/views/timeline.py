@@ -131,8 +131,10 @@ class TimelineView(View):
             return
         sign, color = _SIGNS[marker.kind]
         picked = marker.seq == self.selection.now.event
-        painter.setPen(QPen(self.theme.color(color), 3 if picked else 1.6))
-        painter.drawLine(QPointF(x, _LABEL_H + 2), QPointF(x, self.height() - 1))
+        width = 4 if picked else 2
+        line = QRectF(round(x) - width // 2, _LABEL_H + 2, width, self.height() - _LABEL_H - 3)
+        painter.fillRect(line, self.theme.color(color))
+        painter.setPen(self.theme.color(color))
         painter.setFont(self.theme.font("small"))
         painter.drawText(QRectF(x - 8, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
 
@@ -166,8 +168,8 @@ class TimelineView(View):
         x = self.x_of(time_ns)
         if not 0 <= x <= self.width():
             return
-        painter.setPen(QPen(self.theme.color("chart.cursor"), 1.6))
-        painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
+        painter.fillRect(QRectF(round(x) - 1, 0, 2, self.height()), self.theme.color("chart.cursor"))
+        painter.setPen(self.theme.color("chart.cursor"))
         painter.setFont(self.theme.font("small"))
         words = seconds(time_ns)
         width = painter.fontMetrics().horizontalAdvance(words) + 8

@@ -1,0 +1,142 @@
+"""The session: pulls, never queues; remembers what commands came to; stays when its source has died."""
+
+from __future__ import annotations
+
+import numpy as np
+from pytestqt.qtbot import QtBot
+
+from memviz.gui.selection import Selection
+from memviz.gui.session import Session
+from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
+from tests.gui.synthetic import FakeClient, PlayedClient, SyntheticSource, snapshot
+
+
+def opened(client: FakeClient) -> Session:
+    session = Session(Selection())
+    session.open(lambda: client)
+    return session
+
+
+def test_the_timer_pulls_snapshots_until_closed(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    with qtbot.waitSignals([session.changed] * 3, timeout=2000):
+        pass
+    assert session.snapshot is not None
+    assert session.snapshot.seq >= 3
+    session.close()
+    assert client.closed
+    seq = session.snapshot.seq
+    qtbot.wait(60)
+    assert session.snapshot.seq == seq
+
+
+def test_a_request_waits_for_its_outcome(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.request(9)
+    assert session.waiting == "Requesting order 9 …"
+    session.pull()
+    assert session.waiting == ""
+    assert session.outcome is not None
+    assert not session.outcome.ok
+    assert session.outcome.sentence.startswith("Order 9 failed: slabs of xa_node hold 41 blocks")
+    session.defragment()
+    session.request(9)
+    session.pull()
+    assert session.outcome.ok
+    assert [type(c) for c in client.sent] == [SetFocus, RequestPages, Defragment, RequestPages]
+    session.close()
+
+
+def test_run_and_pause_show_at_once_and_then_what_the_source_says(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.pull()
+    assert not session.running
+    session.toggle_run()
+    assert session.running
+    session.pull()
+    assert session.snapshot is not None
+    assert session.snapshot.state == "running"
+    session.toggle_run()
+    assert not session.running
+    assert [type(c) for c in client.sent[1:]] == [Run, Pause]
+    session.close()
+
+
+def test_the_source_is_asked_for_what_is_selected(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.selection.select_page(77)
+    assert isinstance(client.sent[-1], SetFocus)
+    session.pull()
+    assert session.snapshot is not None
+    assert session.snapshot.detail is not None
+    assert session.snapshot.detail.pfn == 77
+    session.close()
+
+
+def test_events_are_kept_even_when_nobody_shows_them(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.set_running(True)
+    for _ in range(50):
+        session.pull()
+    assert session.log.seen == 50
+    assert np.all(np.diff(session.log.events["seq"]) == 1)
+    assert len(session.history.times) == 50
+    session.close()
+
+
+def test_one_snapshot_seen_twice_counts_once(qtbot: QtBot) -> None:
+    source = SyntheticSource(4096)
+    source.command(1, Run())
+    session = opened(PlayedClient([source.snapshot()]))
+    for _ in range(5):
+        session.pull()
+    assert session.log.seen == 1
+    session.close()
+
+
+def test_a_dead_source_leaves_its_last_picture_and_a_sentence(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.pull()
+    last = session.snapshot
+    client.die("The process that runs the source was killed by SIGKILL.")
+    session.pull()
+    assert session.failure == "The process that runs the source was killed by SIGKILL."
+    assert session.snapshot is last
+    sent = len(client.sent)
+    session.request(9)
+    session.set_running(True)
+    assert len(client.sent) == sent
+    assert not session.usable
+    session.close()
+
+
+def test_an_engine_that_failed_is_told_from_its_notice(qtbot: QtBot) -> None:
+    session = opened(PlayedClient([snapshot(state="failed", notice="The run has stopped: xa_lock was taken twice.")]))
+    session.pull()
+    assert session.failure == "The run has stopped: xa_lock was taken twice."
+    session.close()
+
+
+def test_another_source_starts_from_nothing(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.set_running(True)
+    for _ in range(5):
+        session.pull()
+    session.selection.select_page(3)
+    other = FakeClient(SyntheticSource(4096))
+    session.open(lambda: other)
+    assert client.closed
+    assert session.snapshot is None
+    assert session.log.seen == 0
+    assert len(session.history.times) == 0
+    assert session.selection.now.pfn == -1
+    session.close()
+
+
+def test_speed_reaches_the_source(qtbot: QtBot, client: FakeClient) -> None:
+    session = opened(client)
+    session.set_speed(3000)
+    session.pull()
+    assert client.sent[-1] == Speed(3000)
+    assert session.speed == 3000
+    session.close()
