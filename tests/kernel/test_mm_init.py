@@ -108,6 +108,19 @@ def test_sizes_that_no_block_divides_lose_no_frame(mib):
     assert free + pa.mem.owner.count(OWNER_RESERVED) + pa.mem.owner.count(OWNER_UNKNOWN) == mib * 256
 
 
+@pytest.mark.parametrize("mib", [17, 30, 65])
+def test_frames_at_the_end_of_memory_never_look_for_a_buddy_behind_it(mib):
+    pa = make(mib)
+    pages = []
+    while (pfn := pa.alloc_pages(0)) is not None:
+        pages.append(pfn)
+    for pfn in pages:
+        pa.free_pages(pfn, 0)
+    pa.drain_all_pages()
+    assert pa.nr_free_pages == pa.managed
+    pa.check()
+
+
 def test_too_little_memory_is_refused_in_words():
     with pytest.raises(ValueError, match="8 MiB of memory: a machine needs at least 16 MiB"):
         make(8)

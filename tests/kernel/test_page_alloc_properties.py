@@ -1,4 +1,4 @@
-"""Whatever is asked for and given back, on any machine: no frame is lost, none has two owners, no watermark is passed."""
+"""Whatever is asked for and given back: no frame is lost, none has two owners, no watermark is passed."""
 
 from __future__ import annotations
 
