@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -160,14 +162,20 @@ class MainWindow(QMainWindow):
             return
         for dock in self.docks.all.values():
             view = dock.view
-            if not dock.in_sight or self._shown_seq.get(view.ident) == snapshot.seq:
+            if dock.failed or not dock.in_sight or self._shown_seq.get(view.ident) == snapshot.seq:
                 continue
             last = self._shown_ms.get(view.ident, -view.period_ms)
             if now_ms - last < view.period_ms and self.session.running:
                 continue
             self._shown_ms[view.ident] = now_ms
             self._shown_seq[view.ident] = snapshot.seq
-            view.show_snapshot(snapshot)
+            try:
+                view.show_snapshot(snapshot)
+            except Exception:
+                # One broken panel must not take the window's other panels with it.
+                dock.fail()
+                self.session.trouble += f"{view.title}:\n{traceback.format_exc()}\n"
+                sys.excepthook(*sys.exc_info())
 
     @Slot(bool)
     def _show_hidden(self, visible: bool) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
 from memviz.gui.selection import Selection
@@ -198,18 +198,46 @@ class PanelDock(QDockWidget):
         close = view.header.add_button("", f"Close {view.title}", "x")
         close.setIconSize(QSize(12, 12))
         close.clicked.connect(self.close)
+        self.failed = False
         self._close = close
         self.setTitleBarWidget(view.header)
         view.header.show()
         body = QWidget(self)
-        box = QVBoxLayout(body)
-        box.setContentsMargins(MARGIN, 0, MARGIN, 9)
-        box.addWidget(view)
+        self._body_box = QVBoxLayout(body)
+        self._body_box.setContentsMargins(MARGIN, 0, MARGIN, 9)
+        self._body_box.addWidget(view)
+        self._failed_words = body
         self.setWidget(body)
         self.in_sight = False
         """Neither closed nor behind another tab (``isVisible`` is true for those)."""
         self.visibilityChanged.connect(self._visibility_changed)
         view.theme.changed.connect(self.update)
+
+    def fail(self) -> None:
+        """The view has raised: put a sentence in its place, and leave the other panels alone."""
+        self.failed = True
+        self.view.hide()
+        failed = QWidget()
+        box = QVBoxLayout(failed)
+        words = QLabel("This panel has failed and shows nothing more. The report tells why; the other panels go on.")
+        words.setWordWrap(True)
+        words.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        again = Button()
+        again.setText("Try again")
+        again.setAccessibleName(f"Show {self.view.title} again")
+        again.clicked.connect(self.try_again)
+        box.addStretch(1)
+        box.addWidget(words)
+        box.addWidget(again, 0, Qt.AlignmentFlag.AlignHCenter)
+        box.addStretch(1)
+        self._body_box.addWidget(failed)
+        self._failed_words = failed
+
+    def try_again(self) -> None:
+        """Give the view the next snapshot again."""
+        self.failed = False
+        self._failed_words.deleteLater()
+        self.view.show()
 
     def _visibility_changed(self, visible: bool) -> None:
         self.in_sight = visible

@@ -25,6 +25,8 @@ def build(session: Session) -> dict[str, object]:
         "failure": session.failure,
         "details": session.client.report if session.client is not None else "",
     }
+    if session.trouble:
+        out["trouble_in_the_window"] = session.trouble
     if snapshot is None:
         return out
     nr_free = free_blocks(snapshot)

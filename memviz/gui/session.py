@@ -78,6 +78,8 @@ class Session(QObject):
         """Why there will be no further snapshot, in one sentence; the last one stays."""
         self.outcome: Outcome | None = None
         """What became of the last command that tells something."""
+        self.trouble = ""
+        """What went wrong in the window itself, for the report."""
         self._told = 0
         self._waiting: dict[int, str] = {}
         self._running_wanted: bool | None = None

@@ -43,6 +43,7 @@ QComboBox[small="true"] { padding: 3px 16px 3px 7px; }
 QComboBox[small="true"]::drop-down { border: 0; width: 16px; }
 QComboBox::drop-down { border: 0; width: 20px; }
 QComboBox::down-arrow, QToolButton::menu-arrow { image: url("$arrow"); width: 12px; height: 12px; }
+QToolButton[accent="true"]::menu-arrow { image: url("$accent_arrow"); }
 QComboBox QAbstractItemView { background: $raised; color: $text; border: 1px solid $border; outline: 0;
   selection-background-color: $selection; selection-color: $text; }
 QLineEdit { background: $sunken; color: $text; border: 1px solid $border; border-radius: 5px; padding: 3px 7px;
@@ -85,7 +86,7 @@ QGroupBox::title { subcontrol-origin: margin; left: 10px; padding: 0 4px; color:
 """)
 
 
-def style_sheet(tokens: Tokens, arrow: str) -> str:
-    """The application's style sheet in the colours of ``tokens``; ``arrow``: file of the down arrow's picture."""
+def style_sheet(tokens: Tokens, arrow: str, accent_arrow: str) -> str:
+    """The application's style sheet in the colours of ``tokens``; down arrows come from two picture files."""
     colors = {key.removeprefix("ui."): tokens.hex(key) for key in tokens.colors if key.startswith("ui.")}
-    return _SHEET.substitute(colors, arrow=arrow)
+    return _SHEET.substitute(colors, arrow=arrow, accent_arrow=accent_arrow)

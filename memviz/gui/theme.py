@@ -108,11 +108,7 @@ class Theme(QObject):
     def apply(self, app: QApplication) -> None:
         """Give the application this theme's palette and style sheet."""
         app.setPalette(self._palette())
-        app.setStyleSheet(style_sheet(self.tokens, self._arrow()))
-
-    def _arrow(self) -> str:
-        """The file of the down arrow: style sheets take pictures from files only, so there is one for each theme."""
-        return resources.path(f"themes/arrow-{self.tokens.name}.svg").as_posix()
+        app.setStyleSheet(style_sheet(self.tokens, _arrow(self.tokens.name), _arrow("accent")))
 
     def _palette(self) -> QPalette:
         role = QPalette.ColorRole
@@ -141,3 +137,8 @@ class Theme(QObject):
         for to in (role.WindowText, role.Text, role.ButtonText):
             palette.setColor(QPalette.ColorGroup.Disabled, to, self.color("ui.faint"))
         return palette
+
+
+def _arrow(name: str) -> str:
+    """The file of a down arrow: style sheets take pictures from files only, so there is one for each ground."""
+    return resources.path(f"themes/arrow-{name}.svg").as_posix()

@@ -7,7 +7,7 @@ from typing import Final
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QLabel, QMenu, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
 from memviz.gui.render.numbers import bytes_of_frames, rate
@@ -92,11 +92,16 @@ class TopBar(QToolBar):
         label.setProperty("tone", "muted")
         label.setFont(self._theme.font("small"))
         label.setBuddy(self.speed)
-        self.addWidget(label)
-        self.addWidget(self.speed)
         self.speed_words = ElidedLabel(self._theme, "small", sample="full speed")
         self.speed_words.text = rate(0)
-        self.addWidget(self.speed_words)
+        group = QWidget()
+        row = QHBoxLayout(group)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(7)
+        for widget in (label, self.speed, self.speed_words):
+            row.addWidget(widget, 1 if widget is self.speed else 0)
+        group.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self.addWidget(group)
         self.addSeparator()
 
     def _add_memory(self) -> None:

@@ -348,6 +348,29 @@ def test_a_source_that_knows_nothing_is_drawn(qtbot: QtBot, theme: Theme) -> Non
         assert len(colours) > 3, f"{dock.view.ident} draws nothing"
 
 
+def test_a_panel_that_fails_leaves_the_others_alone(qtbot: QtBot, window: MainWindow) -> None:
+    dock = window.docks.all["contiguity"]
+    view = window.contiguity
+
+    def broken(snapshot: Snapshot) -> None:
+        raise ZeroDivisionError("a bar of no height")
+
+    view.show_snapshot = broken  # type: ignore[method-assign]
+    with qtbot.captureExceptions() as raised:
+        for _ in range(3):
+            window.session.pull()
+    assert [kind for kind, _, _ in raised] == [ZeroDivisionError]
+    assert not view.isVisible()
+    assert window.views[0].snapshot is window.session.snapshot
+    assert "a bar of no height" in window.session.trouble
+    del view.show_snapshot
+    again = next(b for b in dock.findChildren(Button) if b.text() == "Try again")
+    qtbot.mouseClick(again, Qt.MouseButton.LeftButton)
+    window.session.pull()
+    assert view.isVisible()
+    assert view.snapshot is not None
+
+
 def test_nothing_is_shown_before_the_first_snapshot_but_words(qtbot: QtBot, theme: Theme) -> None:
     client = PlayedClient([])
     window = MainWindow([Scenario("none", "Nothing", lambda: client)], theme, Settings())

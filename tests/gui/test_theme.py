@@ -101,7 +101,7 @@ def test_a_broken_theme_is_told_in_one_sentence(text: str, sentence: str) -> Non
 @pytest.mark.parametrize("name", tokens.THEMES)
 def test_the_style_sheet_has_no_open_places(name: str) -> None:
     theme = tokens.load(name)
-    sheet = style_sheet(theme, "arrow.svg")
+    sheet = style_sheet(theme, "arrow.svg", "accent.svg")
     assert "$" not in sheet
     assert theme.hex("ui.panel") not in ("", "#000000")
     assert theme.hex("ui.accent_button") in sheet
