@@ -125,8 +125,12 @@ class Dcache:
 
     # -- slab mobility: evict, never move -------------------------------------------------------------------------
 
-    def setup_mobility(self) -> None:
-        """Let slab defragmentation evict what nobody uses."""
+    def setup_mobility(self, evict: bool) -> None:
+        """Let slab defragmentation evict what nobody uses, or keep it off these caches."""
+        if not evict:
+            self.dentry_cache.remove_mobility()
+            self.inode_cache.remove_mobility()
+            return
         self.dentry_cache.setup_mobility(self.d_isolate, self.d_evict)
         self.inode_cache.setup_mobility(self.i_isolate, self.d_evict)
 

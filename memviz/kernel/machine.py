@@ -37,7 +37,7 @@ MAX_CPUS: Final = 64
 
 POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "defrag_mode": (("0", "1"), "vm.defrag_mode (Linux 6.15): never mix migratetypes before memory would run out"),
-    "xa_nodes": (("movable", "fixed"), "nodes of XArrays move when slabs are defragmented (the thread's proposal)"),
+    "xa_nodes": (("movable", "fixed"), "XArray nodes move when slabs are defragmented (the thread's proposal)"),
     "dentries": (("evict", "fixed"), "unused dentries and inodes are thrown away when slabs are defragmented"),
     "request_defrag": (("off", "on"), "a request that compaction could not serve defragments slabs before it fails"),
     "compact_slabs": (("off", "on"), "compaction asks movable slabs to leave a block (the series' further work)"),
@@ -119,6 +119,7 @@ class Machine:
             self.mem, self.page_alloc, self.vmscan, self.workingset, self.xa_nodes, self.smp, self.rcu
         )
         self.dcache = Dcache(self.slub, self.rcu, self.smp, SLAB_RECLAIM_ACCOUNT)
+        self.xa_nodes.replace_on_list = self.workingset.replace_node
         self.xa_migrate = XaMigrate(self.xa_nodes, self.smp, self.rcu)
         self.mobility: SlabMobility = self.slub.mobility
         self.vmscan.register_shrinker(self.dcache.prune)

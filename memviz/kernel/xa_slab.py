@@ -7,6 +7,7 @@ in the object. Nodes are freed through RCU; the callback returns them to the con
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from memviz.kernel.page import OWNER_SLAB_XA
@@ -24,6 +25,8 @@ class SlabNodeCache(NodeCache):
         super().__init__(clears_array)
         self.rcu = rcu
         self.cache: KmemCache = slub.create_cache(name, XA_NODE_BYTES, construct, flags, OWNER_SLAB_XA)
+
+        self.replace_on_list: Callable[[XaNode, XaNode], None] = keep_off_lists
 
     def alloc(self, gfp: int) -> XaNode | None:
         """A constructed node from the slab, None without memory."""
@@ -46,6 +49,11 @@ class SlabNodeCache(NodeCache):
         """The RCU callback (``radix_tree_node_rcu_free``)."""
         self.rcu_free(node)
         self.cache.free(node.addr)
+
+
+def keep_off_lists(old: XaNode, new: XaNode) -> None:
+    """No user of this cache keeps private lists: a node that is on one has no business here."""
+    raise AssertionError(f"{old!r} is on a private list that nobody can replace it on")
 
 
 def construct(addr: int) -> object:

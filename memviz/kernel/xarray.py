@@ -232,6 +232,13 @@ class XArray(XArrayLocked):
         """Has the array no entries, not even reserved ones?"""
         return self.head is None
 
+    def nodes_in_tree(self) -> list[XaNode]:
+        """All nodes, parents before their children, each level in the order of indices."""
+        nodes: list[XaNode] = [self.head] if isinstance(self.head, XaNode) else []
+        for node in nodes:  # grows while it is walked
+            nodes.extend(entry for entry in node.slots if isinstance(entry, XaNode))
+        return nodes
+
     def _rcu_read_lock(self) -> None:
         if self.rcu is not None:
             self.rcu.read_lock()
