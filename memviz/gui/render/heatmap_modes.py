@@ -36,7 +36,7 @@ from memviz.kernel.page import (
     PAGEBLOCK_ORDER,
     PG_PINNED,
 )
-from memviz.snapshot import Snapshot
+from memviz.snapshot import Pages, Snapshot
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -59,6 +59,24 @@ class PageClass(NamedTuple):
     """Shown in the legend even when there is none."""
 
 
+class Part(NamedTuple):
+    """Some page frames of a snapshot: arrays are views, all indexed from the part's first page frame."""
+
+    pages: Pages
+    pageblock_mt: U8
+    now_ms: int
+
+
+def part(snapshot: Snapshot, begin: int, end: int) -> Part:
+    """The page frames from ``begin`` (of a pageblock) to before ``end``."""
+    pages = snapshot.pages
+    return Part(
+        Pages(pages.owner[begin:end], pages.order[begin:end], pages.flags[begin:end], pages.stamp[begin:end]),
+        snapshot.pageblock_mt[begin >> PAGEBLOCK_ORDER : -(-end >> PAGEBLOCK_ORDER)],
+        snapshot.time_ns // 1_000_000,
+    )
+
+
 class Mode(NamedTuple):
     """A meaning of colour."""
 
@@ -66,8 +84,8 @@ class Mode(NamedTuple):
     title: str
     classes: tuple[PageClass, ...]
     """By rank."""
-    raw: Callable[[Snapshot], U8]
-    """A code for every page frame."""
+    raw: Callable[[Part], U8]
+    """A code for every page frame of a part."""
     lut: Callable[[Snapshot], U8]
     """The rank of every code: 256 entries."""
 
@@ -111,8 +129,8 @@ _OWNERS: Final[tuple[tuple[int, PageClass], ...]] = (
 _OWNER_LUT: Final = _lut({owner: rank for rank, (owner, _) in enumerate(_OWNERS)})
 
 
-def _owner_raw(snapshot: Snapshot) -> U8:
-    return snapshot.pages.owner
+def _owner_raw(some: Part) -> U8:
+    return some.pages.owner
 
 
 def _owner_ranks(snapshot: Snapshot) -> U8:
@@ -127,9 +145,9 @@ _MIGRATETYPE_LUT: Final = _lut(
 )
 
 
-def _migratetype_raw(snapshot: Snapshot) -> U8:
-    owner = snapshot.pages.owner
-    doubled = np.minimum(snapshot.pageblock_mt, MIGRATE_TYPES) * np.uint8(2)
+def _migratetype_raw(some: Part) -> U8:
+    owner = some.pages.owner
+    doubled = np.minimum(some.pageblock_mt, MIGRATE_TYPES) * np.uint8(2)
     raw = np.full(owner.size, _UNTYPED, np.uint8)
     per_block = np.repeat(doubled, PAGEBLOCK_NR_PAGES)[: owner.size]
     raw[: per_block.size] = per_block
@@ -153,22 +171,22 @@ def _migratetype_classes() -> tuple[PageClass, ...]:
 
 # By order of the free block that a page frame is in. Larger blocks outrank: they are what is missing.
 _ORDER_USED, _ORDER_UNKNOWN, _ORDER_FIRST = 1, 2, 3
+_ORDER_LUT: Final = np.full(256, _ORDER_USED, np.uint8)
+_ORDER_LUT[[OWNER_UNKNOWN, OWNER_RESERVED]] = 0
+_ORDER_LUT[OWNER_FREE] = _ORDER_UNKNOWN
+_ORDER_LUT[OWNER_PCP] = _ORDER_FIRST
 
 
-def free_orders(snapshot: Snapshot) -> U8:
+def free_orders(some: Part) -> U8:
     """Rank of every page frame: 0 not managed, 1 used, 2 free (order unknown), 3 + the free block's order."""
-    pages = snapshot.pages
-    owner = pages.owner
-    ranks = np.full(owner.size, _ORDER_USED, np.uint8)
-    ranks[(owner == OWNER_UNKNOWN) | (owner == OWNER_RESERVED)] = 0
-    free = owner == OWNER_FREE
-    ranks[free] = _ORDER_UNKNOWN
-    ranks[owner == OWNER_PCP] = _ORDER_FIRST
+    pages = some.pages
+    ranks = np.take(_ORDER_LUT, pages.owner)
+    heads = np.flatnonzero((ranks == _ORDER_UNKNOWN) & (pages.order < NR_PAGE_ORDERS))
+    orders = pages.order[heads]
     for order in range(NR_PAGE_ORDERS):
-        size = 1 << order
-        whole = owner.size >> order << order
-        starts = free[:whole:size] & (pages.order[:whole:size] == order)
-        ranks[:whole].reshape(-1, size)[starts] = _ORDER_FIRST + order
+        at = heads[orders == order]
+        whole = pages.nr >> order << order
+        ranks[:whole].reshape(-1, 1 << order)[at[at < whole] >> order] = _ORDER_FIRST + order
     return ranks
 
 
@@ -177,14 +195,13 @@ _AGES_MS: Final = (100_000, 10_000, 1_000, 100, 10)
 _AGE_LABELS: Final = ("older than 100 s", "10 to 100 s", "1 to 10 s", "0.1 to 1 s", "10 to 100 ms", "under 10 ms")
 
 
-def ages(snapshot: Snapshot) -> U8:
+def ages(some: Part) -> U8:
     """For every page frame 0 (not managed), 1 (free), 2 (unknown), 3 (oldest) to 8 (youngest)."""
-    pages = snapshot.pages
-    now = snapshot.time_ns // 1_000_000
+    pages, now = some.pages, some.now_ms
     ranks = np.full(pages.nr, 3, np.uint8)
     for age in _AGES_MS:
         if now >= age:
-            ranks += pages.stamp > np.uint32(now - age)
+            ranks += (pages.stamp > np.uint32(now - age)).view(np.uint8)
         else:
             ranks += np.uint8(1)
     ranks[pages.stamp == 0] = 2
@@ -207,8 +224,8 @@ _MOBILITY: Final[tuple[PageClass, ...]] = (
 _PINNED_CODE: Final = 255
 
 
-def _mobility_raw(snapshot: Snapshot) -> U8:
-    pages = snapshot.pages
+def _mobility_raw(some: Part) -> U8:
+    pages = some.pages
     raw = pages.owner.copy()
     raw[(pages.flags & PG_PINNED) != 0] = _PINNED_CODE
     return raw
@@ -247,9 +264,9 @@ PINNING_LUT: Final = _owner_lut(((), *(owners for _, _, owners in _PINNING)))
 """By owner: 0 pins nothing, else 1 + index of the pinning class."""
 
 
-def pinned_by(snapshot: Snapshot) -> U8:
+def pinned_by(some: Part) -> U8:
     """Rank of every page frame: 0 not managed, 1 nothing pins its block, shades by what pins it, then what pins."""
-    owner = snapshot.pages.owner
+    owner = some.pages.owner
     nr_blocks = -(-owner.size >> PAGEBLOCK_ORDER)
     padded = np.zeros(nr_blocks << PAGEBLOCK_ORDER, np.uint8)
     padded[: owner.size] = owner

@@ -248,11 +248,9 @@ class CpuLanesView(View):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Pan in time, or read out."""
-        if self._press is not None and (
-            self.back != self._press_back or abs(event.position().x() - self._press.x()) > 4
-        ):
+        way = event.position().x() - self._press.x() if self._press is not None else 0.0
+        if self._press is not None and (self.back != self._press_back or abs(way) > 4):
             window = self._window()
-            way = event.position().x() - self._press.x()
             span = window.end - window.begin
             self.back = max(0, self._press_back + round(way * span / max(self._lanes_width(), 1.0)))
             self.span = span

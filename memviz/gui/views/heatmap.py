@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
-    QFontMetricsF,
-    QKeyEvent,
+    QHideEvent,
     QKeySequence,
-    QPainter,
-    QPaintEvent,
     QShowEvent,
 )
-from PySide6.QtWidgets import QLineEdit, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
 from memviz.gui.panel import View
 from memviz.gui.render import heatmap_modes, heatmap_text
 from memviz.gui.render.layout import Blocks, Hilbert, Layout, Rect, Rows
-from memviz.gui.render.pyramid import Pyramid
+from memviz.gui.render.pyramid import SLICE, Pyramid
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.heatmap_map import ZOOM_STEP, HeatmapMap
+from memviz.gui.views.heatmap_map import HeatmapMap
+from memviz.gui.views.heatmap_readout import GoTo, ReadOut
 from memviz.gui.views.legend import Legend
 from memviz.snapshot import Snapshot
 
 LAYOUTS: Final = (("blocks", "blocks"), ("rows", "rows"), ("hilbert", "Hilbert curve"))
 
-SHARE_OF_TIME: Final = 3.0
-"""After sorting page frames into classes took t, it rests for this many t: a huge memory doesn't eat the window."""
+BUDGET_S: Final = 0.006
+"""Seconds a redraw that may go into sorting page frames into classes. A huge memory is sorted slice by slice."""
 
 TILE_ORDER_FROM: Final = ((1 << 25, 13), (1 << 22, 10), (0, 9))
 """Memories of so many page frames get tiles of this order: more tiles than pixels could not be told apart."""
@@ -46,98 +43,6 @@ def fitting_layout(name: str, nr: int, width: float, height: float) -> Layout:
         return Hilbert(nr)
     order = next(order for least, order in TILE_ORDER_FROM if nr >= least)
     return Blocks.fitting(nr, width, height, order)
-
-
-class ReadOut(QWidget):
-    """One fixed line of words in a fixed-width font: nothing pops up under the mouse."""
-
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self.parts: tuple[str, ...] = ()
-        self._hint = ""
-        self._note = ""
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(27)
-        self.setAccessibleName("Read-out")
-
-    def show_parts(self, parts: tuple[str, ...], hint: str = "") -> None:
-        """Show ``parts`` side by side, or the ``hint`` where there are none."""
-        if (parts, hint) != (self.parts, self._hint):
-            self.parts, self._hint = parts, hint
-            self.setAccessibleDescription(", ".join(parts) or hint)
-            self.update()
-
-    def show_note(self, note: str) -> None:
-        """Say something about the whole map, at the right."""
-        if note != self._note:
-            self._note = note
-            self.update()
-
-    def sizeHint(self) -> QSize:
-        """As high as its line."""
-        return QSize(200, 27)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """The line, cut with … at the right."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._theme.color("ui.sunken"))
-        painter.drawRoundedRect(QRectF(self.rect()), 3, 3)
-        font = self._theme.font("mono" if self.parts else "small")
-        painter.setFont(font)
-        metrics = QFontMetricsF(font)
-        if metrics.horizontalAdvance("   ".join(self.parts)) > self.width() - 10:
-            font = self._theme.font("mono-small")
-            painter.setFont(font)
-            metrics = QFontMetricsF(font)
-        text = "   ".join(self.parts) or self._hint
-        painter.setPen(self._theme.color("ui.text" if self.parts else "ui.faint"))
-        room = QRectF(self.rect()).adjusted(5, 0, -5, 0)
-        line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room.width())
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, line)
-        room.setLeft(room.left() + metrics.horizontalAdvance(line) + 16)
-        painter.setFont(self._theme.font("small"))
-        note = painter.fontMetrics().elidedText(self._note, Qt.TextElideMode.ElideRight, int(room.width()))
-        if len(note) > 12:
-            painter.setPen(self._theme.color("ui.faint"))
-            painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, note)
-        painter.end()
-
-
-class GoTo(QLineEdit):
-    """A line over the map to type a page frame number into."""
-
-    wanted = Signal(str)
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._map = parent
-        self.setPlaceholderText("0x2a94f, b340 or @address")
-        self.setAccessibleName("Go to page frame")
-        self.setFixedWidth(190)
-        self.hide()
-        self.returnPressed.connect(self._done)
-
-    def open(self) -> None:
-        """Appear, ready to type."""
-        self.move(8, 8)
-        self.show()
-        self.raise_()
-        self.setFocus()
-        self.selectAll()
-
-    def _done(self) -> None:
-        self.wanted.emit(self.text())
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape closes."""
-        if event.key() == Qt.Key.Key_Escape:
-            self.hide()
-            self._map.setFocus()
-        else:
-            super().keyPressEvent(event)
 
 
 class HeatmapView(View):
@@ -156,10 +61,17 @@ class HeatmapView(View):
         self._box_of: tuple[object, ...] = ()
         self._box_total: tuple[str, ...] = ()
         self._box_due = 0.0
-        self._rest_until = 0.0
+        self._sorted_of: tuple[object, ...] = ()
+        self._slice = 0
+        self._pending = 0
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(12)
+        self._again.timeout.connect(self._sort)
         self._layout_of: tuple[object, ...] = ()
         self._request = -1
         self._counted_at = 0.0
+        self._shown_version = -1
         self.map = HeatmapMap(selection, theme, self.pyramid, self)
         self.legend = Legend(theme, self)
         self.read_out = ReadOut(theme, self)
@@ -181,24 +93,24 @@ class HeatmapView(View):
 
     def _build_header(self) -> None:
         self.color_button, self.color_actions = self._chooser(
-            "Colour", tuple((mode.id, mode.title) for mode in heatmap_modes.MODES), self.set_mode
+            "Colour", tuple((mode.id, mode.title) for mode in heatmap_modes.MODES)
         )
-        self.layout_button, self.layout_actions = self._chooser("Layout", LAYOUTS, self.set_layout_name)
+        self.layout_button, self.layout_actions = self._chooser("Layout", LAYOUTS)
         for text, tip, slot in (
             ("Fit", "Show all page frames (0)", self.map.fit),
-            ("−", "Zoom out (-)", lambda: self.map.zoom(1 / ZOOM_STEP)),
-            ("+", "Zoom in (+)", lambda: self.map.zoom(ZOOM_STEP)),
+            ("−", "Zoom out (-)", self.map.zoom_out),
+            ("+", "Zoom in (+)", self.map.zoom_in),
         ):
             self.header.add_button(text, tip).clicked.connect(slot)
         find = QAction("Go to page frame…", self)
         find.setShortcut(QKeySequence("G"))
         find.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         find.triggered.connect(self.go_to.open)
+        self.color_actions.triggered.connect(self._color_chosen)
+        self.layout_actions.triggered.connect(self._layout_chosen)
         self.addAction(find)
 
-    def _chooser(
-        self, what: str, choices: tuple[tuple[str, str], ...], slot: Callable[[str], None]
-    ) -> tuple[QToolButton, QActionGroup]:
+    def _chooser(self, what: str, choices: tuple[tuple[str, str], ...]) -> tuple[QToolButton, QActionGroup]:
         button = self.header.add_button(f"{what}: {choices[0][1]} ▾", f"{what} of the map")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(button)
@@ -209,9 +121,14 @@ class HeatmapView(View):
             action.setData(ident)
             group.addAction(action)
         group.actions()[0].setChecked(True)
-        group.triggered.connect(lambda action: slot(action.data()))
         button.setMenu(menu)
         return button, group
+
+    def _color_chosen(self, action: QAction) -> None:
+        self.set_mode(str(action.data()))
+
+    def _layout_chosen(self, action: QAction) -> None:
+        self.set_layout_name(str(action.data()))
 
     # -- settings of the view
 
@@ -264,12 +181,10 @@ class HeatmapView(View):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show another instant. Costs what changed: page frames are compared with those shown."""
-        first = self.snapshot is None or self.snapshot.pages.nr != snapshot.pages.nr
         self.snapshot = snapshot
+        self._pending = -1
         if not self.isVisible():
             return
-        if first:
-            self._rest_until = 0.0
         self.header.subtitle = heatmap_text.subtitle(snapshot) if snapshot.pages.nr else ""
         self._sort()
         self._place()
@@ -279,30 +194,46 @@ class HeatmapView(View):
     def showEvent(self, event: QShowEvent) -> None:
         """Catch up with what happened while hidden."""
         if self.snapshot is not None:
-            self._rest_until = 0.0
             self.show_snapshot(self.snapshot)
 
     def _sort(self) -> None:
-        """Bring the pyramid up to date, unless the last time took so long that it is not due yet."""
-        snapshot, now = self.snapshot, perf_counter()
-        if snapshot is None or now < self._rest_until:
+        """Bring the pyramid up to date, a few slices at a time; the rest follows with a snapshot or by a timer."""
+        snapshot, begin = self.snapshot, perf_counter()
+        if snapshot is None or not self.isVisible():
             return
         self.map.pages = snapshot.pages
-        if not snapshot.pages.nr:
-            self.pyramid.clear()
-            self.map.update()
-            return
+        nr = snapshot.pages.nr
         lut = heatmap_modes.raised(self.mode.lut(snapshot), self.highlight)
-        if self.pyramid.update(self.mode.raw(snapshot), lut):
+        wanted = (nr, self.mode.id, lut.tobytes())
+        if wanted != self._sorted_of:
+            self._sorted_of, self._slice, self._counted_at = wanted, 0, 0.0
+            self.pyramid.restart(nr, lut)
+            self._place()
+        if self._pending < 0:
+            self._pending = self.pyramid.slices
+        while self._pending:
+            first = self._slice * SLICE
+            some = heatmap_modes.part(snapshot, first, min(first + SLICE, nr))
+            self.pyramid.update(self._slice, self.mode.raw(some))
+            self._slice = (self._slice + 1) % self.pyramid.slices
+            self._pending -= 1
+            if perf_counter() - begin > BUDGET_S:
+                break
+        if self._pending:
+            self._again.start()
+        if self.pyramid.version != self._shown_version:
+            self._shown_version = self.pyramid.version
             self.map.update()
-        spent = perf_counter() - now
-        self._rest_until = perf_counter() + SHARE_OF_TIME * spent if spent > 0.012 else 0.0
-        if now - self._counted_at > 0.25 or self._counted_at == 0.0:
-            self._counted_at = now
+        if self.pyramid.complete and begin - self._counted_at > 0.25:
+            self._counted_at = begin
             self._show_legend()
 
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Nothing goes on while nobody sees it."""
+        self._again.stop()
+
     def _show_legend(self) -> None:
-        if self.snapshot is None:
+        if self.snapshot is None or not self.pyramid.complete:
             return
         counts = heatmap_modes.per_rank(self.pyramid.counts, self.mode.lut(self.snapshot))
         entries = heatmap_modes.legend(self.mode, counts, heatmap_text.managed_frames(self.snapshot))
@@ -315,7 +246,7 @@ class HeatmapView(View):
         colors = heatmap_modes.palette(self.mode, self.theme.tokens, self.highlight)
         self.map.set_colors(colors, 0xFF000000 | self.theme.tokens.rgb("ui.panel"))
         self.map.labels = heatmap_modes.labels(self.mode, self.highlight)
-        self._rest_until = self._counted_at = 0.0
+        self._pending = -1
         self._sort()
         self._show_legend()
 

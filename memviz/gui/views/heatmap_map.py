@@ -146,6 +146,14 @@ class HeatmapMap(QWidget):
         x, y = at.x() / max(self.width(), 1), at.y() / max(self.height(), 1)
         self.look(zoom_about(self.camera, factor, x, y, self._largest_zoom()))
 
+    def zoom_in(self) -> None:
+        """One step closer."""
+        self.zoom(ZOOM_STEP)
+
+    def zoom_out(self) -> None:
+        """One step back."""
+        self.zoom(1 / ZOOM_STEP)
+
     def _selected_point(self) -> QPointF:
         place = self._rect_of(self._selection.now.pfn, 0)
         inside = place is not None and QRectF(self.rect()).contains(place.center())

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt
 from PySide6.QtGui import (
+    QAction,
     QFontMetricsF,
     QKeyEvent,
     QMouseEvent,
@@ -69,16 +70,24 @@ class SlabGridView(View):
         self.block_button = self.header.add_button("In block", "Show only slabs in the pageblock that is selected")
         self.block_button.setCheckable(True)
         self.block_button.toggled.connect(self.set_block_only)
-        self.sort_button = self._menu_button("Sparsest ▾", "Order of slabs", self._fill_sorts)
-        self.cache_button = self._menu_button("xa_node ▾", "Choose a slab cache", self._fill_caches)
+        self.sort_button = self._menu_button("Sparsest ▾", "Order of slabs")
+        self.sort_button.menu().aboutToShow.connect(self._fill_sorts)
+        self.sort_button.menu().triggered.connect(self._sort_chosen)
+        self.cache_button = self._menu_button("xa_node ▾", "Choose a slab cache")
+        self.cache_button.menu().aboutToShow.connect(self._fill_caches)
+        self.cache_button.menu().triggered.connect(self._cache_chosen)
 
-    def _menu_button(self, text: str, tip: str, fill: object) -> QToolButton:
+    def _menu_button(self, text: str, tip: str) -> QToolButton:
         button = self.header.add_button(text, tip)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(button)
-        menu.aboutToShow.connect(fill)
-        button.setMenu(menu)
+        button.setMenu(QMenu(button))
         return button
+
+    def _sort_chosen(self, action: QAction) -> None:
+        self.set_sort(str(action.data()))
+
+    def _cache_chosen(self, action: QAction) -> None:
+        self.choose_cache(str(action.data()))
 
     def _fill_sorts(self) -> None:
         menu = self.sort_button.menu()
@@ -87,7 +96,7 @@ class SlabGridView(View):
             action = menu.addAction(title.capitalize())
             action.setCheckable(True)
             action.setChecked(ident == self.sort)
-            action.triggered.connect(lambda _=False, ident=ident: self.set_sort(ident))
+            action.setData(ident)
 
     def _fill_caches(self) -> None:
         """Caches by memory held, largest first: the list of a real machine has 200."""
@@ -103,7 +112,7 @@ class SlabGridView(View):
             action = (more or menu).addAction(f"{cache.name}   {cache.slabs:,} slabs{mark}")
             action.setCheckable(True)
             action.setChecked(cache.name == self.selection.focus.cache)
-            action.triggered.connect(lambda _=False, name=cache.name: self.choose_cache(name))
+            action.setData(cache.name)
 
     # -- settings of the view
 

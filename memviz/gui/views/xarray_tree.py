@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 import numpy as np
 from PySide6.QtCore import QElapsedTimer, QEvent, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import (
+    QAction,
     QFontMetricsF,
     QHideEvent,
     QKeyEvent,
@@ -65,6 +66,7 @@ class XArrayTreeView(View):
         self.array_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.array_button)
         menu.aboutToShow.connect(self._fill_arrays)
+        menu.triggered.connect(self._array_chosen)
         self.array_button.setMenu(menu)
         selection.changed.connect(self._selected)
 
@@ -85,7 +87,10 @@ class XArrayTreeView(View):
             action = (more or menu).addAction(title)
             action.setCheckable(True)
             action.setChecked(ident == chosen)
-            action.triggered.connect(lambda _=False, ident=ident: self.choose_array(ident))
+            action.setData(ident)
+
+    def _array_chosen(self, action: QAction) -> None:
+        self.choose_array(int(action.data()))
 
     def choose_array(self, ident: int) -> None:
         """Ask for the nodes of another XArray; -1: of the largest."""
