@@ -167,7 +167,10 @@ class XArray(XArrayLocked):
         return None if entry is None else (xas.xa_index, entry)
 
     def find_after(self, index: int, last: int = ULONG_MAX, mark: int | None = None) -> tuple[int, object] | None:
-        """As ``find()``, strictly behind ``index``, and not the multi-index entry that ``index`` lies in."""
+        """As ``find()``, strictly behind ``index``, and not the multi-index entry that ``index`` lies in.
+
+        With ``mark`` it does give that entry again, with its first index, when it is marked, as mainline's does: walk
+        marked multi-index entries with ``state()`` and ``find_marked()``."""
         xas = XaState(self, index + 1)
         if xas.xa_index == 0:
             return None
