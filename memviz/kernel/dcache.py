@@ -120,6 +120,8 @@ class Dcache:
     def free(self, dentry: Dentry) -> None:
         """Give both objects back after a grace period: path walks may still stand on them."""
         self.evicted += 1
+        self.dentry_cache.note_rcu(dentry.addr)
+        self.inode_cache.note_rcu(dentry.inode)
         self.rcu.call_rcu(self.dentry_cache.free, dentry.addr)
         self.rcu.call_rcu(self.inode_cache.free, dentry.inode)
 

@@ -150,6 +150,7 @@ class FileMapping(AddressSpace):
             self.i_pages.xa_unlock()
             if not xas.nomem(GFP_KERNEL):
                 break
+        xas.destroy()
         if not added:
             mem.forget_mapping(pfn)
             filemap.page_alloc.free_pages(pfn, 0)

@@ -11,12 +11,13 @@ from array import array
 from collections.abc import Callable
 from typing import Final
 
+from memviz.kernel.compact_control import compaction_defer_reset, reset_isolation_suitable
 from memviz.kernel.compaction import Compaction
 from memviz.kernel.dcache import Dcache
 from memviz.kernel.filemap import Filemap
 from memviz.kernel.kcompactd import Kcompactd
 from memviz.kernel.mmzone import PageAllocConfig
-from memviz.kernel.page import GFP_KERNEL, OWNER_HUGE, PageFrames
+from memviz.kernel.page import GFP_KERNEL, MAX_PAGE_ORDER, OWNER_HUGE, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.request import RequestAnatomy, RequestRecorder
@@ -187,6 +188,9 @@ class Machine:
             for one in chosen:
                 passes.append(one.defrag(ratio))
             self.page_alloc.drain_all_pages()
+            for zone in self.page_alloc.zones:  # what compaction learned about blocks is no longer true
+                compaction_defer_reset(zone, MAX_PAGE_ORDER, True)
+                reset_isolation_suitable(zone)
 
         self.smp.run_task(0, "defragment", body)
         self.passes.extend(passes)

@@ -43,6 +43,7 @@ class SlabNodeCache(NodeCache):
 
     def free_rcu(self, node: XaNode) -> None:
         """Take back a node that readers may still stand on."""
+        self.cache.note_rcu(node.addr)
         self.rcu.call_rcu(self.free_node, node)
 
     def free_node(self, node: XaNode) -> None:

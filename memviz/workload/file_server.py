@@ -22,6 +22,8 @@ class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """``files``: how many at most, per CPU; ``pages``: size of the largest; rates are parts of one.
 
     ``stream``: part of the reads that go on with a file not yet read to its end. ``sparse``: part of the files with holes.
+    ``period``: operations of one CPU between tides, 0: none. At high tide files are created three times as often, at low
+    tide they are deleted instead. ``open``: part of the files that stay open, so that their dentries are in use.
     """
 
     files: int = 2000
@@ -32,6 +34,8 @@ class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     truncate: float = 0.10
     sparse: float = 0.3
     stream: float = 0.0
+    period: int = 0
+    open: float = 0.1
 
 
 class ServedFile:
@@ -44,6 +48,7 @@ class ServedFile:
         self.stride = stride
         self.next = 0
         self.fresh = True  # not yet read to its end
+        self.open = True  # holds a reference to its dentry
 
 
 class FileServer(Workload):
@@ -55,18 +60,20 @@ class FileServer(Workload):
         super().__init__(machine, seed)
         self.params = params
         self.files: list[list[ServedFile]] = [[] for _ in range(machine.config.cpus)]
+        self.steps = [0] * machine.config.cpus
 
     def step(self, cpu: int) -> None:
         """Create, delete, truncate or read, by their rates."""
         draw = self.draws[cpu]
         files = self.files[cpu]
         p = self.params
+        create, delete = self.tide(cpu)
         what = draw.random()
-        if len(files) < 8 or (what < p.create and len(files) < p.files):
+        if len(files) < 8 or (what < create and len(files) < p.files):
             self.create(cpu)
-        elif what < p.create + p.delete:
+        elif what < create + delete:
             self.delete(cpu)
-        elif what < p.create + p.delete + p.truncate:
+        elif what < create + delete + p.truncate:
             file = files[draw.below(len(files))]
             keep = draw.below(file.pages + 1)
             file.mapping.truncate(keep)
@@ -75,6 +82,16 @@ class FileServer(Workload):
             self.read(cpu, files[-1])
         else:
             self.read(cpu, files[draw.skewed(len(files))])
+
+    def tide(self, cpu: int) -> tuple[float, float]:
+        """How often files are created and deleted now."""
+        p = self.params
+        if p.period == 0:
+            return p.create, p.delete
+        self.steps[cpu] += 1
+        if self.steps[cpu] // p.period % 2 == 0:
+            return min(3 * p.create, 0.8), p.delete / 4
+        return p.create / 20, min(p.create + p.delete, 0.8)
 
     def create(self, cpu: int) -> None:
         """A new file, small most of the time, and its first pages."""
@@ -85,6 +102,9 @@ class FileServer(Workload):
         pages = 1 + draw.skewed(self.params.pages)
         stride = draw.between(2, 40) if draw.chance(self.params.sparse) else 1
         file = ServedFile(self.machine.filemap.open(), dentry, pages, stride)
+        if not draw.chance(self.params.open):
+            self.machine.dcache.dput(dentry)
+            file.open = False
         self.files[cpu].append(file)
         self.read(cpu, file)
 
@@ -96,7 +116,8 @@ class FileServer(Workload):
         files[at] = files[-1]
         files.pop()
         self.machine.filemap.delete(file.mapping)
-        self.machine.dcache.d_delete(file.dentry)
+        if file.open or self.machine.dcache.dget(file.dentry):  # else the name has been evicted already
+            self.machine.dcache.d_delete(file.dentry)
 
     def read(self, cpu: int, file: ServedFile) -> None:
         """The next window of a file, from its start again after its end. Sparse files are read page by page."""
