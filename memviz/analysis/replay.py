@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, Final
 
+import numpy as np
+
+from memviz.analysis.fragmentation import indices, mixed_blocks
 from memviz.kernel.mmzone import WMARK_HIGH, PageAllocConfig, Zone
 from memviz.kernel.page import (
     GFP_HIGHUSER_MOVABLE,
@@ -31,15 +34,10 @@ from memviz.kernel.page import (
     MIGRATE_RECLAIMABLE,
     NR_PAGE_ORDERS,
     OWNER_ANON,
-    OWNER_FREE,
     OWNER_KERNEL,
     OWNER_NET,
     OWNER_PAGE_CACHE,
-    OWNER_PCP,
-    OWNER_RESERVED,
     OWNER_SLAB,
-    OWNER_UNKNOWN,
-    PAGEBLOCK_NR_PAGES,
     PageFrames,
 )
 from memviz.kernel.page_alloc import PageAlloc
@@ -51,7 +49,6 @@ from memviz.kernel.trace import (
     MM_PAGE_FREE,
     Trace,
 )
-from memviz.kernel.vmstat import fragmentation_index, unusable_free_index
 from memviz.snapshot import Structured
 
 BATCHED: Final = 1
@@ -63,7 +60,6 @@ _RESIDENT_KERNEL: Final = 0.4  # of that: kernel memory and slabs, which stay; t
 _SWAP_CLUSTER_MAX: Final = 32
 _ROUNDS: Final = 2
 _OWNERS: Final = {MIGRATE_MOVABLE: OWNER_ANON, MIGRATE_RECLAIMABLE: OWNER_SLAB}
-_EMPTY: Final = (OWNER_UNKNOWN, OWNER_FREE, OWNER_PCP, OWNER_RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,22 +304,14 @@ class ReplayMachine:
         for zone in self.alloc.zones:
             for order, blocks in enumerate(zone.nr_free_blocks()):
                 nr_free[order] += blocks
-        orders = range(NR_PAGE_ORDERS)
+        both = indices(nr_free)
         return Index(
             free_pages=sum(blocks << order for order, blocks in enumerate(nr_free)),
             nr_free=tuple(nr_free),
-            unusable=tuple(unusable_free_index(nr_free, order) for order in orders),
-            fragmentation=tuple(fragmentation_index(nr_free, order) for order in orders),
-            mixed_blocks=self._mixed_blocks(),
+            unusable=both.unusable,
+            fragmentation=both.fragmentation,
+            mixed_blocks=mixed_blocks(np.frombuffer(self.mem.owner, np.uint8)),
         )
-
-    def _mixed_blocks(self) -> int:
-        movable = {OWNER_ANON, OWNER_PAGE_CACHE}
-        mixed = 0
-        for start in range(0, self.mem.nr, PAGEBLOCK_NR_PAGES):
-            owners = set(self.mem.owner[start : start + PAGEBLOCK_NR_PAGES]) - set(_EMPTY)
-            mixed += bool(owners & movable) and bool(owners - movable)
-        return mixed
 
     def replay(self, traffic: Traffic, policy: Policy) -> Replayed:
         """Send the traffic through."""

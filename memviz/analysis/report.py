@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from memviz.analysis.contiguity import Contiguity, who_pins
+from memviz.analysis.fragmentation import indices
 from memviz.kernel.page import NR_PAGE_ORDERS, OWNER_NAMES
-from memviz.kernel.vmstat import fragmentation_index, unusable_free_index
 from memviz.snapshot import Cache, DefragReport, RequestAnatomy, Zone
 
 _ORDERS = range(NR_PAGE_ORDERS)
@@ -110,8 +110,9 @@ def _zone(zone: Zone) -> dict[str, Any]:
     told = zone._asdict()
     told["free_area"] = [list(per_type) for per_type in zone.free_area]
     told["nr_free"] = list(nr_free)
-    told["unusable_free_index"] = [unusable_free_index(nr_free, order) for order in _ORDERS]
-    told["fragmentation_index"] = [fragmentation_index(nr_free, order) for order in _ORDERS]
+    both = indices(nr_free)
+    told["unusable_free_index"] = list(both.unusable)
+    told["fragmentation_index"] = list(both.fragmentation)
     return told
 
 
@@ -132,11 +133,11 @@ def _text(report: RunReport) -> list[str]:
         lines += [f"  {stage.name:<12} {'+' if stage.ok else '-'} {stage.outcome}" for stage in request.stages]
     lines += ["", "Free memory".ljust(18) + "".join(f"order {order}".rjust(9) for order in _ORDERS)]
     for zone in report.zones:
-        nr_free = zone.nr_free()
+        both = indices(zone.nr_free())
         lines += [
-            _row(f"  {zone.name}: blocks", nr_free),
-            _row("    unusable", [unusable_free_index(nr_free, order) for order in _ORDERS]),
-            _row("    fragmentation", [fragmentation_index(nr_free, order) for order in _ORDERS]),
+            _row(f"  {zone.name}: blocks", zone.nr_free()),
+            _row("    unusable", both.unusable),
+            _row("    fragmentation", both.fragmentation),
         ]
     lines += [_row("  now", report.contiguity.now), _row("  if all moved", report.contiguity.possible)]
     lines += ["", "Who pins pageblocks".ljust(24) + "frames".rjust(10) + "pageblocks".rjust(12) + "alone".rjust(8)]
@@ -153,5 +154,5 @@ def _text(report: RunReport) -> list[str]:
     return lines
 
 
-def _row(label: str, values: tuple[int, ...] | list[int]) -> str:
+def _row(label: str, values: tuple[int, ...]) -> str:
     return label.ljust(18) + "".join(str(value).rjust(9) for value in values)
