@@ -176,9 +176,12 @@ class Rcu:
         if queue and queue[0][0] <= self.completed and not cpu.atomic():
             smp = self.smp
             outer = smp.current
+            running = smp.running
             smp.current = cpu
+            smp.running = None  # on top of no task: a callback that waits must not be taken for the last one that ran
             smp.trace.cpu = cpu.id
             smp.do_softirq(cpu)
+            smp.running = running
             smp.current = outer
             smp.trace.cpu = outer.id
 
