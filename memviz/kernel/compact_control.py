@@ -52,7 +52,7 @@ class CompactControl:
         self.no_set_skip_hint = False
         self.alloc_contig = False
         self.migrate_pfn = zone.start_pfn
-        self.free_pfn = zone.end_pfn
+        self.free_pfn = first_free_pfn(zone)
         self.last_migrated_pfn = 0
         self.migratepages: list[int] = []
         self.nr_migratepages = 0  # page frames in migratepages

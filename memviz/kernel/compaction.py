@@ -102,7 +102,7 @@ class Compaction:
         self.page_alloc = page_alloc
         self.vmscan = vmscan
         self.smp = smp
-        self.isolate_slab: Callable[[int], bool] | None = None
+        self.slab_hook: Callable[[int], bool] | None = None
         self.slab_name: Callable[[int], str] | None = None
         self.proactiveness = 20  # vm.compaction_proactiveness
         self.pin_pfn: array[int] = array("I", (NO_PFN,)) * mem.nr_blocks
@@ -110,6 +110,27 @@ class Compaction:
         self.slabs_evacuated = 0
         page_alloc.try_to_compact_pages = self.try_to_compact_pages
         page_alloc.compaction_defer_reset = self.allocation_succeeded
+
+    @property
+    def isolate_slab(self) -> Callable[[int], bool] | None:
+        """Evacuates the slab that a page frame belongs to; None: slab pages always refuse, as in Linux."""
+        return self.slab_hook
+
+    @isolate_slab.setter
+    def isolate_slab(self, hook: Callable[[int], bool] | None) -> None:
+        self.slab_hook = hook
+        self.blocks_changed()
+
+    def blocks_changed(self) -> None:
+        """What compaction learned is out of date, as slabs have left or may leave from now on: forget hints and
+        deferral.
+
+        Linux has no need for it: there only kswapd forgets hints, when it goes to sleep.
+        """
+        for zone in self.page_alloc.zones:
+            reset_isolation_suitable(zone)
+            zone.compact_considered = 0
+            zone.compact_defer_shift = 0
 
     def allocation_succeeded(self, zone: Zone, order: int) -> None:
         """The page allocator got its page after compaction."""
@@ -329,7 +350,9 @@ class Compaction:
             if cc.contended:
                 return ISOLATE_ABORT
             if low_pfn >= block_end and (not cc.migratepages or cc.finish_pageblock):
-                self.update_pageblock_skip(cc, block)
+                # Only synchronous runs ask slabs to leave: an asynchronous one may not keep them from it.
+                if self.slab_hook is None or cc.mode != MIGRATE_ASYNC:
+                    self.update_pageblock_skip(cc, block)
                 self.update_cached_migrate(cc, block_end)
             if cc.migratepages:
                 found = ISOLATE_SUCCESS
@@ -346,8 +369,8 @@ class Compaction:
     def note_pins(self, cc: CompactControl, low_pfn: int, end_pfn: int) -> None:
         """A scanner enters a block: have movable slabs leave, write down what pins it for good."""
         pin = block_pins(self.mem, low_pfn, end_pfn)
-        if pin >= 0 and self.isolate_slab is not None and cc.mode != MIGRATE_ASYNC:
-            cc.slabs_evacuated += evacuate_slabs(self.mem, self.isolate_slab, low_pfn, end_pfn)
+        if pin >= 0 and self.slab_hook is not None and cc.mode != MIGRATE_ASYNC:
+            cc.slabs_evacuated += evacuate_slabs(self.mem, self.slab_hook, low_pfn, end_pfn)
             pin = block_pins(self.mem, low_pfn, end_pfn)
         block = low_pfn >> PAGEBLOCK_ORDER
         if pin < 0:

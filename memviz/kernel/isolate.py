@@ -43,11 +43,10 @@ IS_LRU: Final = bytes(1 if flag & (PG_LRU | PG_PINNED) == PG_LRU else 0 for flag
 IS_PINNED: Final = bytes(1 if flag & PG_PINNED else 0 for flag in range(256))
 MOVABLE_OWNERS: Final = (OWNER_ANON, OWNER_PAGE_CACHE)
 # Neither free nor movable: isolating it fails. Per-CPU lists and what others have isolated fail too, for now.
-FAILS: Final = bytes(0 if owner in (*MOVABLE_OWNERS, OWNER_FREE) else 1 for owner in range(256))
+FAILS: Final = bytes(0 if owner in MOVABLE_OWNERS or owner == OWNER_FREE else 1 for owner in range(256))
 # Pins its block until its owner lets go. A huge page doesn't: it *is* what everybody wants.
-PINS: Final = bytes(
-    0 if owner in (*MOVABLE_OWNERS, OWNER_HUGE, OWNER_FREE, OWNER_PCP, OWNER_ISOLATED) else 1 for owner in range(256)
-)
+UNPINNED: Final = (OWNER_HUGE, OWNER_FREE, OWNER_PCP, OWNER_ISOLATED)
+PINS: Final = bytes(0 if owner in MOVABLE_OWNERS or owner in UNPINNED else 1 for owner in range(256))
 SLAB_OWNERS: Final = (OWNER_SLAB_XA, OWNER_SLAB_VFS, OWNER_SLAB)
 IS_SLAB: Final = bytes(1 if owner in SLAB_OWNERS else 0 for owner in range(256))
 PINS_BUT_SLAB: Final = bytes(1 if PINS[owner] and not IS_SLAB[owner] else 0 for owner in range(256))

@@ -1,4 +1,4 @@
-"""A small kernel without slabs or files: page allocator, reclaim, compaction, and users of memory one can see through."""
+"""A small kernel without slabs or files: page allocator, reclaim, compaction, and files that one can see through."""
 
 from __future__ import annotations
 
