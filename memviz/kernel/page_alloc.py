@@ -202,11 +202,7 @@ class PageAlloc:
 
     def memalloc_noreclaim_restore(self) -> None:
         """Undo one ``memalloc_noreclaim_save``."""
-        task = self.smp.this_cpu().task
-        for at in range(len(self.memalloc) - 1, -1, -1):
-            if self.memalloc[at] is task:
-                del self.memalloc[at]
-                return
+        self.memalloc.remove(self.smp.this_cpu().task)
 
     def memalloc_active(self) -> bool:
         """Whether this task has PF_MEMALLOC."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +34,7 @@ from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.pcp import decay_pcp_high
 from memviz.kernel.schedule import RandomScheduler
 from memviz.kernel.smp import Smp
+from memviz.kernel.smp_threads import ThreadedSmp
 from memviz.kernel.trace import Trace
 
 GFPS = (
@@ -160,10 +162,10 @@ def test_frames_are_conserved_and_watermarks_kept_with_all_policies(mib, reclaim
     assert user.pa.nr_free_pages == user.pa.managed
 
 
-def run_tasks(seed, cpus=3, ops=250):
-    """Tasks on several CPUs of one crowded machine, switched at every point that the seed says."""
+def run_tasks(seed, cpus=3, ops=250, threads=False):
+    """Tasks on several CPUs of one crowded machine, switched at every point that the seed says, or as OS threads."""
     trace = Trace()
-    smp = Smp(cpus, trace, RandomScheduler(seed))
+    smp = ThreadedSmp(cpus, trace) if threads else Smp(cpus, trace, RandomScheduler(seed))
     pa = PageAlloc(PageFrames(24 * 256), smp, PageAllocConfig(min_free_kbytes=512))
     blocks = [[] for _ in range(cpus)]
 
@@ -195,6 +197,22 @@ def test_cpus_that_interleave_at_every_lock_lose_no_frame(seed):
     used = sum(1 << order for _, order in blocks)
     assert pa.nr_free_pages + sum(zone.nr_pcp() for zone in pa.zones) + used == pa.managed
     assert pa.smp.switches > 20
+
+
+def test_os_threads_lose_no_frame_either():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        pa, blocks = run_tasks(1, cpus=4, ops=1500, threads=True)
+    finally:
+        sys.setswitchinterval(interval)
+    pa.check()
+    used = sum(1 << order for _, order in blocks)
+    assert pa.nr_free_pages + sum(zone.nr_pcp() for zone in pa.zones) + used == pa.managed
+    while blocks:
+        pa.free_pages(*blocks.pop())
+    pa.drain_all_pages()
+    assert pa.nr_free_pages == pa.managed
 
 
 @pytest.mark.digest
