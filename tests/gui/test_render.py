@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from memviz.gui.render.anatomy import Pin, anatomy
 from memviz.gui.render.contiguity import contiguity
 from memviz.gui.render.curve import peaks
-from memviz.gui.render.event_log import BULK_KEPT, EventFilter, EventLog, let_through
+from memviz.gui.render.event_log import ROUTINE_KEPT, EventFilter, EventLog, let_through
 from memviz.gui.render.event_text import Names, cache_of, pfn_of, text_of, tone_of
 from memviz.gui.render.history import DEFRAG, FAILED, SUCCESS, History
 from memviz.gui.render.numbers import bytes_of_frames, duration, instant, percent, rate
@@ -244,7 +244,7 @@ def test_the_log_drops_the_oldest() -> None:
     assert log.since(0)["seq"].size == 100
 
 
-def test_the_bulk_never_drives_notable_events_out() -> None:
+def test_routine_never_drives_out_what_matters() -> None:
     log = EventLog(kept=20_000)
     log.add(events((1, 0, 0, trace.DEFRAG_END, 1, 2, 3, 4)))
     for i in range(5):
@@ -253,7 +253,7 @@ def test_the_bulk_never_drives_notable_events_out() -> None:
         bulk["kind"] = trace.MM_PAGE_ALLOC
         log.add(frozen(bulk))
         assert log.events["kind"][0] == trace.DEFRAG_END
-    assert len(log.events) <= BULK_KEPT + 1
+    assert len(log.events) <= ROUTINE_KEPT + 1
     assert log.generation > 0
 
 

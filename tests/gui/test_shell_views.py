@@ -157,6 +157,7 @@ def fill(log: EventLog, source: SyntheticSource, snapshots: int) -> None:
 def events_view(qtbot: QtBot, selection: Selection, theme: Theme, log: EventLog) -> EventsView:
     view = EventsView(selection, theme, log)
     shown(qtbot, view, 500, 300)
+    view.kind.setCurrentIndex(0)
     return view
 
 
@@ -270,6 +271,29 @@ def test_the_list_stays_bounded(qtbot: QtBot, selection: Selection, theme: Theme
     view.show_snapshot(source.snapshot())
     assert view.model.rowCount() == 0
     del tester
+
+
+def test_routine_is_hidden_at_first_and_counted(
+    qtbot: QtBot, selection: Selection, theme: Theme, log: EventLog
+) -> None:
+    view = EventsView(selection, theme, log)
+    shown(qtbot, view)
+    rows = np.zeros(4000, EVENT_DTYPE)
+    rows["seq"] = np.arange(4000)
+    rows["kind"] = trace.RCU_BATCH
+    for i in range(3):
+        rows["seq"] += 4000
+        rows["kind"][10] = trace.DEFRAG_END
+        log.add(frozen(rows.copy()))
+        view.show_snapshot(SyntheticSource(8192).snapshot())
+        assert view.model.rowCount() == i + 1
+    assert view.header.subtitle == "3 · 2,500 of routine hidden"
+    selection.select_event(8010, 0, 0)
+    assert view.table.currentIndex().row() == 1
+    rows["seq"] += 4000
+    log.add(frozen(rows.copy()))
+    view.show_snapshot(SyntheticSource(8192).snapshot())
+    assert view.model.event_at(view.table.currentIndex().row())["seq"] == 8010
 
 
 def test_every_page_is_only_asked_for_when_wanted(

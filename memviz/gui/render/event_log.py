@@ -12,17 +12,38 @@ from memviz.gui.render.numbers import instant
 from memviz.kernel import trace
 from memviz.snapshot import EVENT_DTYPE, Structured
 
-KEPT: Final = 20_000
-BULK_KEPT: Final = 8_000
+KEPT: Final = 10_000
+ROUTINE_KEPT: Final = 5_000
 
-GROUPS: Final[dict[str, tuple[int, int]]] = {
-    "Page allocator": (trace.MM_PAGE_ALLOC_EXTFRAG, trace.HIGHATOMIC),
-    "Slabs and objects": (trace.SLAB_NEW, trace.CACHE_SHRINK),
-    "RCU, locks, XArray": (trace.RCU_GP_BEGIN, trace.KERNEL_BUG),
-    "Users of memory": (trace.WORKLOAD_PHASE, trace.FILE_TRUNCATED),
-    "Every page and object": (0, trace.LAST_BULK),
+BULK: Final = frozenset(range(trace.LAST_BULK + 1))
+ROUTINE: Final = BULK | {
+    trace.MM_PAGE_ALLOC_EXTFRAG,
+    trace.SLAB_NEW,
+    trace.SLAB_DISCARD,
+    trace.RCU_GP_BEGIN,
+    trace.RCU_GP_END,
+    trace.RCU_BATCH,
+    trace.LOCK_CONTENDED,
 }
-"""Groups of kinds that the filter offers: first and last kind."""
+"""Kinds that come by the thousand while all goes well."""
+
+MATTERS: Final = "What matters"
+EVERY_PAGE: Final = "Every page and object"
+
+
+def _kinds(first: int, last: int) -> frozenset[int]:
+    return frozenset(range(first, last + 1))
+
+
+GROUPS: Final[dict[str, frozenset[int]]] = {
+    MATTERS: frozenset(trace.NAMES) - ROUTINE,
+    "Page allocator": _kinds(trace.MM_PAGE_ALLOC_EXTFRAG, trace.HIGHATOMIC),
+    "Slabs and objects": _kinds(trace.SLAB_NEW, trace.CACHE_SHRINK),
+    "RCU, locks, XArray": _kinds(trace.RCU_GP_BEGIN, trace.KERNEL_BUG),
+    "Users of memory": _kinds(trace.WORKLOAD_PHASE, trace.FILE_TRUNCATED),
+    EVERY_PAGE: BULK,
+}
+"""Groups of kinds that the filter offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +66,7 @@ class EventFilter:
 class EventLog:
     """A bounded list of events, by sequence number. ``seen`` counts all that ever came.
 
-    The bulk (every page and object) has a smaller bound of its own: it never drives notable events out.
+    Routine has a smaller bound of its own: it never drives out what matters.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -85,16 +106,19 @@ class EventLog:
         if np.any(seq[1:] < seq[:-1]):
             self._events = self._events[np.argsort(seq, kind="stable")]
             self.generation += 1
-        bulk = np.flatnonzero(self._events["kind"] <= trace.LAST_BULK)
-        if bulk.size > BULK_KEPT:  # half of it at once: everybody who shows the list has to start anew
-            self._events = np.delete(self._events, bulk[: bulk.size - BULK_KEPT // 2])
+        routine = np.flatnonzero(np.isin(self._events["kind"], _ROUTINE))
+        if routine.size > ROUTINE_KEPT:  # half of it at once: whoever shows the list has to look through it anew
+            self._events = np.delete(self._events, routine[: routine.size - ROUTINE_KEPT // 2])
             self.generation += 1
         self._events = self._events[-self._kept :]
 
     def since(self, seen: int) -> Structured:
-        """What came after the first ``seen`` events, as far as it is still kept."""
+        """What came after the first ``seen`` events, as far as it is kept. Only while ``generation`` is the same."""
         new = min(self.seen - seen, len(self.events))
         return self.events[len(self.events) - new :] if new > 0 else self.events[:0]
+
+
+_ROUTINE: Final = np.array(sorted(ROUTINE), np.int16)
 
 
 def arguments_of(row: np.void) -> tuple[int, int, int, int]:
@@ -106,8 +130,7 @@ def let_through(events: Structured, wanted: EventFilter, names: Names) -> Struct
     """The events that ``wanted`` lets through, in their order."""
     mask = np.ones(events.size, bool)
     if wanted.group:
-        first, last = GROUPS[wanted.group]
-        mask &= (events["kind"] >= first) & (events["kind"] <= last)
+        mask &= np.isin(events["kind"], sorted(GROUPS[wanted.group]))
     if wanted.cpu >= 0:
         mask &= events["cpu"] == wanted.cpu
     if wanted.cache >= 0:

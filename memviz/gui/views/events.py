@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLine
 
 from memviz.gui.controls import Chooser, Table
 from memviz.gui.panel import View, draw_empty
-from memviz.gui.render.event_log import GROUPS, EventFilter, EventLog, arguments_of, let_through
+from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, MATTERS, EventFilter, EventLog, arguments_of, let_through
 from memviz.gui.render.event_text import Names, pfn_of, text_of, tone_of
 from memviz.gui.render.numbers import count, instant
 from memviz.gui.selection import Selection
@@ -20,7 +20,6 @@ from memviz.kernel import trace
 from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
 
 _COLUMNS: Final = ("Time, s", "CPU", "Event")
-_BULK: Final = "Every page and object"
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -39,24 +38,42 @@ class EventModel(QAbstractTableModel):
 
     def refresh(self) -> int:
         """Take in what is new in the log; returns how many rows came on top."""
+        events = self._log.events
         if self._generation != self._log.generation:
-            self.set_filter(self.filter)
-            return 0
+            return self._look_through_again()
         new = let_through(self._log.since(self._seen), self.filter, self.names)
         self._seen = self._log.seen
+        self._put_on_top(new)
+        if self._rows.size and events.size:
+            self._drop_oldest(int(np.searchsorted(self._rows["seq"], events["seq"][0])))
+        return int(new.size)
+
+    def _look_through_again(self) -> int:
+        """More than the oldest events are gone. What the filter lets through may be the same all the same."""
+        self._generation = self._log.generation
+        self._seen = self._log.seen
+        found = let_through(self._log.events, self.filter, self.names)
+        gone = int(np.searchsorted(self._rows["seq"], found["seq"][0])) if found.size else 0
+        stay = len(self._rows) - gone
+        if stay == 0 or not np.array_equal(self._rows["seq"][gone:], found["seq"][:stay]):
+            self.set_filter(self.filter)
+            return 0
+        self._put_on_top(found[stay:])
+        self._drop_oldest(gone)
+        return int(found.size) - stay
+
+    def _put_on_top(self, new: Structured) -> None:
         if new.size:
             self.beginInsertRows(QModelIndex(), 0, int(new.size) - 1)
             self._rows = np.concatenate([self._rows, new])
             self.endInsertRows()
-        events = self._log.events
-        if self._rows.size and events.size:
-            gone = int(np.searchsorted(self._rows["seq"], events["seq"][0]))
-            if gone:
-                last = int(self._rows.size) - 1
-                self.beginRemoveRows(QModelIndex(), last - gone + 1, last)
-                self._rows = self._rows[gone:]
-                self.endRemoveRows()
-        return int(new.size)
+
+    def _drop_oldest(self, gone: int) -> None:
+        if gone:
+            last = int(self._rows.size) - 1
+            self.beginRemoveRows(QModelIndex(), last - gone + 1, last)
+            self._rows = self._rows[gone:]
+            self.endRemoveRows()
 
     def set_filter(self, wanted: EventFilter) -> None:
         """Filter again from the log."""
@@ -146,9 +163,13 @@ class EventsView(View):
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._filter_changed)
         self.search.returnPressed.connect(self._first_row)
-        self.kind = self._chooser("Kind", "Which kinds of event", GROUPS)
-        self.cpu = self._chooser("CPU", "Events of which CPU", {})
-        self.cache = self._chooser("Cache", "Events about which cache", {})
+        self.kind = self._chooser("All kinds", "Which kinds of event", list(GROUPS))
+        self.kind.setCurrentIndex(self.kind.findData(MATTERS))
+        self.cpu = self._chooser("CPU", "Events of which CPU", [])
+        self.cache = self._chooser("Cache", "Events about which cache", [])
+        self.model.filter = self._wanted()
+        for chooser in (self.kind, self.cpu, self.cache):
+            chooser.currentIndexChanged.connect(self._filter_changed)
         row = QHBoxLayout()
         row.setSpacing(5)
         self.search.setMinimumWidth(90)
@@ -172,7 +193,7 @@ class EventsView(View):
         """Room for a sentence."""
         return QSize(440, 190)
 
-    def _chooser(self, everything: str, tip: str, entries: dict[str, tuple[int, int]]) -> Chooser:
+    def _chooser(self, everything: str, tip: str, entries: list[str]) -> Chooser:
         chooser = Chooser()
         chooser.setToolTip(tip)
         chooser.setAccessibleName(tip)
@@ -184,7 +205,6 @@ class EventsView(View):
         for entry in entries:
             chooser.addItem(entry, entry)
         chooser.view().setMinimumWidth(170)
-        chooser.currentIndexChanged.connect(self._filter_changed)
         return chooser
 
     def _make_table(self) -> Table:
@@ -250,7 +270,10 @@ class EventsView(View):
 
     def _show_subtitle(self) -> None:
         shown, kept = self.model.rowCount(), len(self._log.events)
-        if not self.model.filter.is_open:
+        if self.model.filter == EventFilter(group=MATTERS):
+            words = count(shown) if shown else ""
+            words += f"{' · ' if shown else ''}{count(kept - shown)} of routine hidden" if kept > shown else ""
+        elif not self.model.filter.is_open:
             words = f"{count(shown)} of {count(kept)} shown, {count(kept - shown)} hidden by the filter"
         elif self._log.seen > kept:
             words = f"the last {count(kept)} of {count(self._log.seen)}"
@@ -272,23 +295,26 @@ class EventsView(View):
         self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.search.selectAll()
 
-    def _filter_changed(self) -> None:
+    def _wanted(self) -> EventFilter:
         group = self.kind.currentData()
-        wanted = EventFilter(
+        return EventFilter(
             group if isinstance(group, str) else "",
             int(self.cpu.currentData()),
             int(self.cache.currentData()),
             self.search.text(),
         )
-        self.selection.look_at(bulk_events=wanted.group == _BULK)
+
+    def _filter_changed(self) -> None:
+        wanted = self._wanted()
+        self.selection.look_at(bulk_events=wanted.group == EVERY_PAGE)
         self.model.set_filter(wanted)
-        self.empty_words()
+        self._selection_changed()
         self._show_subtitle()
         self.table.viewport().update()
 
     def empty_words(self) -> tuple[str, str]:
         """What to draw when there is no row: what is missing and what to do."""
-        if self.model.filter.is_open:
+        if self.model.filter in (EventFilter(), EventFilter(group=MATTERS)):
             return self.empty, "Press Run, or Space"
         return "No event passes the filter", "Clear the search, or choose all kinds, CPUs and caches"
 
