@@ -119,7 +119,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 # Parameters that count things held: they grow and shrink with the machine, so that a scenario fits any size of it.
-SCALED = ("files", "processes", "names", "period")
+SCALED = ("files", "processes", "names", "period", "delay", "blocks")
 
 
 def scale(params: dict[str, Any], factor: float) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Machine:
         self.slub = Slub(
             self.page_alloc, self.rcu, self.smp, SlubConfig(front_end=config.front_end, checked=config.checked)
         )
-        self.workingset = Workingset(self.smp)
+        self.workingset = Workingset(self.smp, self.mem.nr)
         self.vmscan = Vmscan(self.mem, self.page_alloc, self.smp)
         self.compaction = Compaction(self.mem, self.page_alloc, self.vmscan, self.smp)
         self.compaction.slab_name = self.cache_name
@@ -123,8 +123,8 @@ class Machine:
         self.xa_nodes.replace_on_list = self.workingset.replace_node
         self.xa_migrate = XaMigrate(self.xa_nodes, self.smp, self.rcu)
         self.mobility: SlabMobility = self.slub.mobility
-        self.vmscan.register_shrinker(self.dcache.prune)
-        self.vmscan.register_shrinker(self.workingset.shrink)
+        self.vmscan.register_shrinker(self.dcache.prune, self.count_dentries)
+        self.vmscan.register_shrinker(self.workingset.shrink, self.count_shadow_nodes, seeks=0)
         self.users: list[tuple[list[User], list[int]]] = []
         self.policies: dict[str, str] = {}
         self.held: list[tuple[int, int]] = []  # blocks that requests got and that nobody gave back
@@ -195,6 +195,14 @@ class Machine:
         self.smp.run_task(0, "defragment", body)
         self.passes.extend(passes)
         return passes
+
+    def count_dentries(self) -> int:
+        """Dentries that the shrinker may evict."""
+        return len(self.dcache.lru)
+
+    def count_shadow_nodes(self) -> int:
+        """Shadow nodes beyond what the page cache's size justifies (``count_shadow_nodes``): one for eight pages."""
+        return max(len(self.workingset.shadow_nodes) - (sum(self.vmscan.lruvec.size) >> 3), 0)
 
     def cache_name(self, pfn: int) -> str:
         """The slab cache that a page frame belongs to, "" when it is no slab page."""

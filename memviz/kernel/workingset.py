@@ -15,10 +15,15 @@ from memviz.kernel.xarray import xa_delete_node
 
 
 class Workingset:
-    """The list of shadow nodes of a machine."""
+    """The list of shadow nodes of a machine.
 
-    def __init__(self, smp: Smp) -> None:
+    Up to ``max_nodes`` of them are left alone: one for every eight page frames of the machine, as ``count_shadow_nodes``
+    reckons, so that shadows remember about as many pages as there is memory.
+    """
+
+    def __init__(self, smp: Smp, present_pages: int) -> None:
         self.smp = smp
+        self.max_nodes = present_pages >> 3
         # oldest first; an OrderedDict, as its front stays cheap to reach after many removals there
         self.shadow_nodes: OrderedDict[XaNode, None] = OrderedDict()
         self.evictions = 0
@@ -51,7 +56,8 @@ class Workingset:
         """Take apart up to ``nr_to_scan`` of the oldest shadow nodes (``scan_shadow_nodes``); returns how many."""
         freed = 0
         for _ in range(nr_to_scan):
-            if not self.shadow_nodes:  # asked each time: other CPUs fill and empty it while this one waits for a lock
+            # asked each time: other CPUs fill and empty the list while this one waits for a lock
+            if len(self.shadow_nodes) <= self.max_nodes:
                 break
             node = next(iter(self.shadow_nodes))
             array = node.array

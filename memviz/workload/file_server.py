@@ -23,7 +23,7 @@ class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     ``stream``: part of the reads that go on with a file not yet read to its end. ``sparse``: part of the files with holes.
     ``period``: operations of one CPU between tides, 0: none. At high tide files are created three times as often, at low
-    tide they are deleted instead. ``open``: part of the files that stay open, so that their dentries are in use.
+    tide they are deleted instead. ``delay``: operations of one CPU before this server opens. ``open``: part of the files that stay open, so that their dentries are in use.
     """
 
     files: int = 2000
@@ -35,6 +35,7 @@ class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     sparse: float = 0.3
     stream: float = 0.0
     period: int = 0
+    delay: int = 0
     open: float = 0.1
 
 
@@ -67,6 +68,9 @@ class FileServer(Workload):
         draw = self.draws[cpu]
         files = self.files[cpu]
         p = self.params
+        self.steps[cpu] += 1
+        if self.steps[cpu] <= p.delay:
+            return
         create, delete = self.tide(cpu)
         what = draw.random()
         if len(files) < 8 or (what < create and len(files) < p.files):
@@ -88,8 +92,7 @@ class FileServer(Workload):
         p = self.params
         if p.period == 0:
             return p.create, p.delete
-        self.steps[cpu] += 1
-        if self.steps[cpu] // p.period % 2 == 0:
+        if (self.steps[cpu] - p.delay) // p.period % 2 == 0:
             return min(3 * p.create, 0.8), p.delete / 4
         return p.create / 20, min(p.create + p.delete, 0.8)
 
@@ -106,7 +109,8 @@ class FileServer(Workload):
             self.machine.dcache.dput(dentry)
             file.open = False
         self.files[cpu].append(file)
-        self.read(cpu, file)
+        for _ in range(min(4, 1 + pages // self.params.readahead)):
+            self.read(cpu, file)
 
     def delete(self, cpu: int) -> None:
         """Unlink a file: its pages, its tree, its name."""
@@ -125,8 +129,8 @@ class FileServer(Workload):
         if file.stride == 1:
             file.mapping.read(file.next, min(window, file.pages - file.next))
         else:
-            for step in range(window // 4 + 1):
-                file.mapping.read((file.next + step) * file.stride, 1)
+            for at in range(file.next, min(file.next + window, file.pages)):
+                file.mapping.read(at * file.stride, 1)
         file.next += window
         if file.next >= file.pages:
             file.next = 0

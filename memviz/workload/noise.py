@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class NoiseParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """``pages``: how many blocks are held at most, per CPU; ``max_order``: the largest."""
+    """``blocks``: how many are held at most, per CPU; ``max_order``: the largest."""
 
-    pages: int = 500
+    blocks: int = 500
     max_order: int = 2
 
 
@@ -52,7 +52,7 @@ class KernelNoise(Workload):
         """Allocate one block, or free a random one."""
         draw = self.draws[cpu]
         held = self.held[cpu]
-        if held and (len(held) >= self.params.pages or draw.chance(0.45)):
+        if held and (len(held) >= self.params.blocks or draw.chance(0.45)):
             at = draw.below(len(held))
             pfn, order = held[at]
             held[at] = held[-1]
