@@ -48,7 +48,17 @@ DEF_PRIORITY: Final = 12
 MAX_RECLAIM_RETRIES: Final = 16
 SHRINK_BATCH: Final = 128
 
-Shrinker = Callable[[int], int]
+DEFAULT_SEEKS: Final = 2  # how dear an object is to make again, in disk seeks
+
+
+class Shrinker:
+    """A cache that reclaim may ask to become smaller (``struct shrinker``)."""
+
+    def __init__(self, scan: Callable[[int], int], count: Callable[[], int] | None, seeks: int) -> None:
+        self.scan = scan
+        self.count = count
+        self.seeks = seeks
+        self.nr_deferred = 0  # objects that earlier rounds were too small to ask for
 
 
 class Vmscan:
@@ -105,11 +115,15 @@ class Vmscan:
         """Anonymous pages came back from swap, or their process ended."""
         self.swap_used = max(self.swap_used - nr_pages, 0)
 
-    def register_shrinker(self, shrinker: Shrinker) -> None:
-        """Let reclaim ask ``shrinker(nr_to_scan)``, which frees what it can of its cache and returns how many
-        objects.
+    def register_shrinker(
+        self, scan: Callable[[int], int], count: Callable[[], int] | None = None, seeks: int = DEFAULT_SEEKS
+    ) -> None:
+        """Let reclaim ask ``scan(nr_to_scan)``, which frees what it can of its cache and returns how many objects.
+
+        ``count()``: how many objects could be freed; a cache without it is asked for one batch a round. ``seeks``
+        0: half of what is there may go at once.
         """
-        self.shrinkers.append(shrinker)
+        self.shrinkers.append(Shrinker(scan, count, seeks))
 
     # -- what there is to reclaim ----------------------------------------------------------------------------------
 
@@ -215,16 +229,32 @@ class Vmscan:
             return
         before = self.nr_free()
         for shrinker in self.shrinkers:
-            # The less there is, the harder caches are asked: one batch at first, eight when it gets serious.
-            batches = 1 + max(DEF_PRIORITY - 3 - sc.priority, 0)
-            for _ in range(min(batches, 8)):
-                freed = shrinker(SHRINK_BATCH)
-                sc.nr_objects += freed
-                self.page_alloc.vmstat.count(SLABS_SCANNED, SHRINK_BATCH)
-                if freed == 0:
-                    break
+            self.do_shrink_slab(shrinker, sc)
         sc.nr_reclaimed += max(self.nr_free() - before, 0)
         self.smp.cond_resched()
+
+    def do_shrink_slab(self, shrinker: Shrinker, sc: ScanControl) -> None:
+        """Ask one cache for its share in this round; too small a share waits for the rounds to come."""
+        freeable = SHRINK_BATCH if shrinker.count is None else shrinker.count()
+        if freeable <= 0:
+            return
+        if shrinker.count is None:
+            delta = SHRINK_BATCH
+        elif shrinker.seeks:
+            delta = (freeable >> sc.priority) * 4 // shrinker.seeks
+        else:
+            delta = freeable // 2
+        deferred = shrinker.nr_deferred
+        total_scan = min((deferred >> sc.priority) + delta, 2 * freeable)
+        scanned = 0
+        while total_scan > 0 and (total_scan >= SHRINK_BATCH or total_scan >= freeable):
+            nr_to_scan = min(SHRINK_BATCH, total_scan)
+            sc.nr_objects += shrinker.scan(nr_to_scan)
+            total_scan -= nr_to_scan
+            scanned += nr_to_scan
+            self.smp.cond_resched()
+        shrinker.nr_deferred = min(max(deferred + delta - scanned, 0), 2 * freeable)
+        self.page_alloc.vmstat.count(SLABS_SCANNED, scanned)
 
     def nr_free(self) -> int:
         """Free page frames, those on per-CPU lists too."""

@@ -303,12 +303,12 @@ def test_skip_hints_spare_the_next_run_and_are_forgotten_on_request(tiny: Any) -
         k.slab(next(pfn for pfn in range(block * 512, block * 512 + 512) if k.mem.owner[pfn] == OWNER_PAGE_CACHE))
     scanned = []
     for _ in range(2):
-        cc = CompactControl(zone, 9, MIGRATE_MOVABLE, MIGRATE_SYNC_LIGHT)
+        cc = CompactControl(zone, WHOLE_ZONE, MIGRATE_MOVABLE, MIGRATE_SYNC_LIGHT)
         k.compaction.compact_zone(cc)
         scanned.append(cc.blocks_scanned)
     assert scanned[0] > 10
-    assert scanned[1] == 0
-    cc = CompactControl(zone, 9, MIGRATE_MOVABLE, MIGRATE_SYNC_LIGHT)
+    assert scanned[1] <= 1  # the block where the scanners met had no hint yet
+    cc = CompactControl(zone, WHOLE_ZONE, MIGRATE_MOVABLE, MIGRATE_SYNC_LIGHT)
     cc.ignore_skip_hint = cc.whole_zone = True
     k.compaction.compact_zone(cc)
     assert cc.blocks_scanned > 10

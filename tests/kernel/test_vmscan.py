@@ -148,6 +148,31 @@ def test_shrinkers_are_asked_unless_the_request_is_from_a_file_system(tiny: Any)
     assert asked == [128] * 13  # one batch a round: there was nothing to be had
 
 
+def test_a_cache_that_counts_is_asked_for_its_share_and_small_shares_add_up(tiny: Any) -> None:
+    k = tiny()
+    objects = [4096]
+    asked: list[int] = []
+
+    def scan(nr_to_scan: int) -> int:
+        asked.append(nr_to_scan)
+        freed = min(nr_to_scan, objects[0])
+        objects[0] -= freed
+        return freed
+
+    k.vmscan.register_shrinker(scan, lambda: objects[0])
+    sc = ScanControl(0, GFP_KERNEL, 2, SWAP_CLUSTER_MAX)
+    k.vmscan.shrink_slab(sc)
+    assert asked == []  # 4096 >> 12, twice that: not worth a batch
+    assert k.vmscan.shrinkers[0].nr_deferred == 2
+    sc.priority = 6
+    k.vmscan.shrink_slab(sc)
+    assert asked == [128]
+    sc.priority = 0
+    k.vmscan.shrink_slab(sc)
+    assert objects == [0]
+    assert sc.nr_objects == 4096
+
+
 def test_frames_that_shrinkers_free_count_as_reclaimed(tiny: Any) -> None:
     k = tiny()
     block = k.page_alloc.alloc_pages(6, GFP_KERNEL)
