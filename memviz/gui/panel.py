@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QTextLayout
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
@@ -184,6 +184,22 @@ def draw_empty(painter: QPainter, area: QRectF, theme: Theme, headline: str, hin
         painter.setFont(theme.font("small"))
         painter.setPen(theme.color("ui.faint"))
         painter.drawText(QRectF(box.left(), top + used + 4, box.width(), box.bottom() - top - used), flags, hint)
+
+
+def wrap(text: str, font: QFont, width: float, lines: int) -> list[str]:
+    """``text`` in at most ``lines`` lines of ``width``; what does not fit is cut with … in the last."""
+    layout = QTextLayout(text, font)
+    layout.beginLayout()
+    out: list[str] = []
+    while (line := layout.createLine()).isValid():
+        line.setLineWidth(max(1.0, width))
+        if len(out) == lines - 1:
+            rest = text[line.textStart() :]
+            out.append(QFontMetricsF(font).elidedText(rest, Qt.TextElideMode.ElideRight, width))
+            break
+        out.append(text[line.textStart() : line.textStart() + line.textLength()].rstrip())
+    layout.endLayout()
+    return out
 
 
 class PanelDock(QDockWidget):

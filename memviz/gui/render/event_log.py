@@ -18,6 +18,8 @@ ROUTINE_KEPT: Final = 5_000
 BULK: Final = frozenset(range(trace.LAST_BULK + 1))
 ROUTINE: Final = BULK | {
     trace.MM_PAGE_ALLOC_EXTFRAG,
+    trace.MM_VMSCAN_KSWAPD_WAKE,
+    trace.MM_VMSCAN_RECLAIM,
     trace.SLAB_NEW,
     trace.SLAB_DISCARD,
     trace.RCU_GP_BEGIN,
@@ -27,7 +29,7 @@ ROUTINE: Final = BULK | {
 }
 """Kinds that come by the thousand while all goes well."""
 
-MATTERS: Final = "What matters"
+NOTABLE: Final = "Notable"
 EVERY_PAGE: Final = "Every page and object"
 
 
@@ -36,7 +38,7 @@ def _kinds(first: int, last: int) -> frozenset[int]:
 
 
 GROUPS: Final[dict[str, frozenset[int]]] = {
-    MATTERS: frozenset(trace.NAMES) - ROUTINE,
+    NOTABLE: frozenset(trace.NAMES) - ROUTINE,
     "Page allocator": _kinds(trace.MM_PAGE_ALLOC_EXTFRAG, trace.HIGHATOMIC),
     "Slabs and objects": _kinds(trace.SLAB_NEW, trace.CACHE_SHRINK),
     "RCU, locks, XArray": _kinds(trace.RCU_GP_BEGIN, trace.KERNEL_BUG),

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLine
 
 from memviz.gui.controls import Chooser, Table
 from memviz.gui.panel import View, draw_empty
-from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, MATTERS, EventFilter, EventLog, arguments_of, let_through
+from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, NOTABLE, EventFilter, EventLog, arguments_of, let_through
 from memviz.gui.render.event_text import Names, pfn_of, text_of, tone_of
 from memviz.gui.render.numbers import count, instant
 from memviz.gui.selection import Selection
@@ -164,7 +164,7 @@ class EventsView(View):
         self.search.textChanged.connect(self._filter_changed)
         self.search.returnPressed.connect(self._first_row)
         self.kind = self._chooser("All kinds", "Which kinds of event", list(GROUPS))
-        self.kind.setCurrentIndex(self.kind.findData(MATTERS))
+        self.kind.setCurrentIndex(self.kind.findData(NOTABLE))
         self.cpu = self._chooser("CPU", "Events of which CPU", [])
         self.cache = self._chooser("Cache", "Events about which cache", [])
         self.model.filter = self._wanted()
@@ -270,7 +270,7 @@ class EventsView(View):
 
     def _show_subtitle(self) -> None:
         shown, kept = self.model.rowCount(), len(self._log.events)
-        if self.model.filter == EventFilter(group=MATTERS):
+        if self.model.filter == EventFilter(group=NOTABLE):
             words = count(shown) if shown else ""
             words += f"{' · ' if shown else ''}{count(kept - shown)} of routine hidden" if kept > shown else ""
         elif not self.model.filter.is_open:
@@ -314,7 +314,7 @@ class EventsView(View):
 
     def empty_words(self) -> tuple[str, str]:
         """What to draw when there is no row: what is missing and what to do."""
-        if self.model.filter in (EventFilter(), EventFilter(group=MATTERS)):
+        if self.model.filter in (EventFilter(), EventFilter(group=NOTABLE)):
             return self.empty, "Press Run, or Space"
         return "No event passes the filter", "Clear the search, or choose all kinds, CPUs and caches"
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
-from memviz.gui.panel import View
+from memviz.gui.panel import View, wrap
 from memviz.gui.render.anatomy import Anatomy, Row, anatomy
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -90,22 +90,25 @@ class RequestView(View):
 
     def _paint_verdict(self, painter: QPainter, shown: Anatomy) -> float:
         theme = self.theme
-        painter.setFont(theme.font("normal"))
+        font = theme.font("normal")
+        painter.setFont(font)
         line = painter.fontMetrics().lineSpacing()
-        flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap
-        room = QRectF(30, 0, self.width() - 40, 10 * line)
-        wanted = painter.boundingRect(room, flags, shown.verdict).height()
-        lines = min(2 if self.height() < 190 else 3, max(1, round(wanted / line)))
-        box = QRectF(0, 0, self.width(), lines * line + 9)
+        left = 30.0
+        most = 3 if self.height() - 3 * line - 34 >= 15 * len(shown.rows) else 2
+        lines = wrap(shown.verdict, font, self.width() - left - 10, most)
+        box = QRectF(0, 0, self.width(), len(lines) * line + 9)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("ui.good_back" if shown.ok else "ui.bad_back"))
         painter.drawRoundedRect(box, 5, 5)
         painter.setPen(theme.color("tone.good" if shown.ok else "tone.bad"))
         painter.setFont(theme.font("bold"))
         painter.drawText(QRectF(9, 4, 20, line), Qt.AlignmentFlag.AlignVCenter, "✓" if shown.ok else "✗")
-        painter.setFont(theme.font("normal"))
+        painter.setFont(font)
         painter.setPen(theme.color("ui.text"))
-        painter.drawText(QRectF(room.left(), 4, room.width(), lines * line + 1), flags, shown.verdict)
+        for number, words in enumerate(lines):
+            painter.drawText(
+                QRectF(left, 4 + number * line, self.width() - left, line), Qt.AlignmentFlag.AlignVCenter, words
+            )
         return box.height() + 5
 
     def _paint_row(self, painter: QPainter, row: Row, box: QRectF) -> None:

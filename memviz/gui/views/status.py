@@ -9,11 +9,12 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from memviz.gui.controls import Button
+from memviz.gui.panel import wrap
 from memviz.gui.render.numbers import count, seconds
 from memviz.gui.session import Session
 from memviz.gui.theme import Theme
 
-HEIGHT = 32
+HEIGHT = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,14 @@ class StatusLine(QWidget):
         left += width
         painter.setPen(theme.color("ui.text" if strong else f"tone.{self.told.tone}"))
         room = QRectF(left, 0, max(0.0, right - left), self.height())
-        words = painter.fontMetrics().elidedText(self.told.words, Qt.TextElideMode.ElideRight, int(room.width()))
-        painter.drawText(room, _LINE, words)
+        if painter.fontMetrics().horizontalAdvance(self.told.words) <= room.width():
+            painter.drawText(room, _LINE, self.told.words)
+        else:
+            font = theme.font("small")
+            painter.setFont(font)
+            height = (self.height() - 4) / 2
+            for number, words in enumerate(wrap(self.told.words, font, room.width(), 2)):
+                painter.drawText(QRectF(left, 2 + number * height, room.width(), height), _LINE, words)
         painter.end()
 
 

@@ -74,12 +74,13 @@ class StoryView(View):
 
 def html(report: DefragReport, theme: Theme) -> str:
     """The report as a page: sentence, two columns of figures, steps."""
-    muted, good, bad = (theme.color(f"tone.{tone}").name() for tone in ("muted", "good", "bad"))
+    muted, good, plain = (theme.color(f"tone.{tone}").name() for tone in ("muted", "good", "plain"))
 
     def rows(figures: tuple[tuple[str, int], ...], color: str) -> str:
         cells = (
             f"<tr><td style='color:{muted}; padding-right:12px'>{escape(_name(name))}</td>"
-            f"<td align='right' style='color:{color}'><b>{escape(_figure(name, value))}</b></td></tr>"
+            f"<td align='right' style='color:{color if value else muted}'><b>{escape(_figure(name, value))}</b></td>"
+            "</tr>"
             for name, value in figures
         )
         return f"<table cellspacing='0' cellpadding='1'>{''.join(cells)}</table>"
@@ -90,7 +91,7 @@ def html(report: DefragReport, theme: Theme) -> str:
         f"<table width='100%' cellspacing='0'><tr>"
         f"<td valign='top' style='padding-right:24px'><span style='color:{muted}'>Bought</span>"
         f"{rows(report.gain, good)}</td>"
-        f"<td valign='top'><span style='color:{muted}'>Paid</span>{rows(report.price, bad)}</td>"
+        f"<td valign='top'><span style='color:{muted}'>Paid</span>{rows(report.price, plain)}</td>"
         f"</tr></table><ol style='margin-left:-18px; margin-bottom:0'>{steps}</ol>"
     )
 

@@ -58,13 +58,21 @@ class TimelineView(View):
         self.snapshot = snapshot
         if self._version != self.history.version:
             self._version = self.history.version
+            self._show_subtitle()
             self.update()
 
     def set_order(self, order: int) -> None:
         """Show the index of another order."""
         self.order = order
-        self.header.subtitle = f"unusable index, order {order}, over virtual time"
+        self._show_subtitle()
         self.update()
+
+    def _show_subtitle(self) -> None:
+        """What the curve is, its value now, and what the signs mean."""
+        values = self.history.values
+        now = f": {int(values[-1, self.order]) / 1000:.2f} now" if len(values) else ""
+        signs = "   ".join(f"{sign} {kind}" for kind, (sign, _) in _SIGNS.items())
+        self.header.subtitle = f"unusable index, order {self.order}{now}     {signs}"
 
     # -- time and pixels
 
@@ -99,7 +107,6 @@ class TimelineView(View):
             self._paint_curve(painter)
             for marker in self.history.markers:
                 self._paint_marker(painter, marker)
-            self._paint_legend(painter)
             self._paint_cursor(painter)
         if self.hasFocus():
             painter.setPen(self.theme.color("ui.focus"))
@@ -137,29 +144,6 @@ class TimelineView(View):
         painter.setPen(self.theme.color(color))
         painter.setFont(self.theme.font("small"))
         painter.drawText(QRectF(x - 8, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
-
-    def _paint_legend(self, painter: QPainter) -> None:
-        """Top right, on a ground of its own, so that markers below do not spoil it."""
-        painter.setFont(self.theme.font("small"))
-        metrics = painter.fontMetrics()
-        entries = [(f"{sign} {kind}", color) for kind, (sign, color) in _SIGNS.items()]
-        widths = [metrics.horizontalAdvance(words) + 14 for words, _ in entries]
-        left = self.width() - sum(widths) - 2.0
-        ground = QRectF(left - 6, 0, sum(widths) + 8, _LABEL_H + 1)
-        painter.fillRect(ground, self.theme.color("ui.panel"))
-        for (words, color), width in zip(entries, widths, strict=True):
-            painter.setPen(self.theme.color(color))
-            painter.drawText(QRectF(left, 0, width, _LABEL_H), Qt.AlignmentFlag.AlignVCenter, words)
-            left += width
-        self._paint_value(painter)
-
-    def _paint_value(self, painter: QPainter) -> None:
-        index = int(self.history.values[-1, self.order])
-        painter.setPen(self.theme.color("ui.text"))
-        words = f"{index / 1000:.2f} now"
-        width = painter.fontMetrics().horizontalAdvance(words) + 8
-        painter.fillRect(QRectF(0, 0, width, _LABEL_H + 1), self.theme.color("ui.panel"))
-        painter.drawText(QRectF(1, 0, width, _LABEL_H), Qt.AlignmentFlag.AlignVCenter, words)
 
     def _paint_cursor(self, painter: QPainter) -> None:
         time_ns = self.selection.now.time_ns
