@@ -16,7 +16,7 @@ import msgspec
 from memviz.kernel.machine import Machine
 from memviz.scenario import Moment, Scenario
 
-PIECE: Final = 64
+PIECE: Final = 32
 
 
 class Play:

@@ -2,7 +2,8 @@
 
 Pages, zones, CPUs and events are taken for every Snapshot. What takes longer (slabs and their objects, trees, what
 could be contiguous) is taken again when ``DETAIL_SHARE`` of the time since allows it, and always when the machine
-stands.
+stands. What each CPU did (lanes) is recorded throughout when somebody can follow it: paused, stepping, at low speed. At
+full speed it is recorded for the first piece after each Snapshot: a look at every redraw, at a bounded price.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from memviz.sources.base import (
 from memviz.sources.convert_detail import page_detail
 from memviz.sources.play import PIECE, Play
 
-DETAIL_SHARE: Final = 0.03
+DETAIL_SHARE: Final = 0.01
 """Of the engine's time, for each detail."""
 OUTCOMES: Final = 16
-_SMOOTH_HZ: Final = 20  # slower than PIECE times this, a throttled run goes op by op: it would stutter otherwise
+_SMOOTH_HZ: Final = 20  # slower than PIECE times this a throttled run goes op by op: it would stutter otherwise
 
 T = TypeVar("T")
 
@@ -51,10 +52,10 @@ class Detail(Generic[T]):
 
     def get(self, now_or_never: bool) -> T:
         """The value; a fresh one when it is due or ``now_or_never``."""
-        begin = time.perf_counter()
+        begin = time.process_time()
         if self._value is None or now_or_never or begin >= self._due:
             self._value = self._make()
-            end = time.perf_counter()
+            end = time.process_time()
             self._due = end + (end - begin) / DETAIL_SHARE
         return self._value
 
@@ -70,9 +71,9 @@ class SimulationSource:
             self.machine = self.scenario.machine(seed=seed, memory_mib=memory_mib)
         except ValueError as error:
             raise SourceError(str(error)) from error
+        self.machine.smp.lanes_on = True
         self.title = self.scenario.title
         self.play = Play(self.scenario, self.machine, scripted)
-        self.machine.smp.lanes_on = True
         self.focus = Focus()
         self._state = "running"
         self._seq = 0
@@ -103,8 +104,11 @@ class SimulationSource:
         if self._speed:
             return self._advance_paced(begin, seconds)
         endless = self.machine.ops + (1 << 40)
+        smp = self.machine.smp
         while True:
+            smp.lanes_on = not smp.lanes
             self.play.run_piece(endless)
+            smp.lanes_on = True  # commands are few, and everything about them is worth seeing
             if time.perf_counter() - begin >= seconds:
                 return True
 
