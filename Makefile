@@ -4,7 +4,7 @@
 
 SCENARIO ?= aged-file-server
 SEED     ?= 7
-AFTER    ?= 8
+AFTER    ?= 20
 OUT      ?= build/run
 BIN      := .venv/bin
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 PAGE_SHIFT: Final = 12
 PAGE_SIZE: Final = 4096
 MAX_PAGE_ORDER: Final = 10
@@ -112,6 +114,7 @@ PG_PINNED: Final = 0x80  # elevated reference (get_user_pages): can't be migrate
 NO_PFN: Final = 0xFFFFFFFF
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AddressSpace:
     """Who a movable page belongs to: a file's page cache or a process's memory (``struct address_space``, rmap).
 

@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.smp import Smp
 from memviz.kernel.spinlock import SpinLock
@@ -173,6 +175,7 @@ class XaNode:
         return f"<XaNode {self.addr:#x} shift {self.shift} offset {self.offset} count {self.count}>"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class NodeCache:
     """Where nodes live. This base class is the private cache of an array that is in no machine.
 
