@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QAction, QKeyEvent
-from PySide6.QtWidgets import QDialog, QLineEdit, QListWidget, QListWidgetItem, QTextBrowser, QVBoxLayout
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
+from PySide6.QtGui import QAction, QIcon, QKeyEvent, QPixmap
+from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTextBrowser, QTreeWidget, QTreeWidgetItem, QVBoxLayout
 
 import memviz
 from memviz import resources
@@ -59,14 +59,14 @@ def keys_html(panels: list[tuple[str, str]]) -> str:
     for menu in MENUS:
         rows.append(f"<tr><td colspan='2'><br><b>{menu}</b></td></tr>")
         rows += [
-            f"<tr><td style='padding-right:24px'><code>{escape(key_words(act))}</code></td>"
+            f"<tr><td style='padding-right:24px'><b>{escape(key_words(act))}</b></td>"
             f"<td>{escape(act.tip or act.title)}</td></tr>"
             for act in ACTIONS
             if act.keys and act.menu.split("/")[0] == menu
         ]
     rows.append("<tr><td colspan='2'><br><b>Panels</b></td></tr>")
-    rows += [f"<tr><td><code>{keys}</code></td><td>Show or hide {escape(title)}</td></tr>" for title, keys in panels]
-    rows.append("<tr><td><code>F10</code></td><td>Menu</td></tr>")
+    rows += [f"<tr><td><b>{keys}</b></td><td>Show or hide {escape(title)}</td></tr>" for title, keys in panels]
+    rows.append("<tr><td><b>F10</b></td><td>Menu</td></tr>")
     return f"<table cellspacing='0' cellpadding='2'>{''.join(rows)}</table>"
 
 
@@ -75,13 +75,24 @@ class Palette(Dialog):
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window, "Do something — memviz", 520, 420)
+        self.setObjectName("palette")
         self.setWindowFlag(Qt.WindowType.FramelessWindowHint)
         self.search = QLineEdit()
         self.search.setObjectName("palette_search")
         self.search.setPlaceholderText("What shall be done?")
         self.search.setAccessibleName("What shall be done?")
-        self.list = QListWidget()
+        self.list = QTreeWidget()
         self.list.setAccessibleName("What can be done")
+        self.list.setColumnCount(2)
+        self.list.setHeaderHidden(True)
+        self.list.setRootIsDecorated(False)
+        self.list.setIconSize(QSize(16, 16))
+        self.list.setUniformRowHeights(True)
+        self.list.header().setStretchLastSection(False)
+        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.list.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self._no_icon = QPixmap(16, 16)
+        self._no_icon.fill(Qt.GlobalColor.transparent)
         self.box.addWidget(self.search)
         self.box.addWidget(self.list)
         self._actions = [action for action in window.actions() if action.isEnabled() and action.text()]
@@ -97,8 +108,11 @@ class Palette(Dialog):
         """Up and down move in the list while the cursor stays in the field."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()), 0)
-            if step and self.list.count():
-                self.list.setCurrentRow((self.list.currentRow() + step) % self.list.count())
+            count = self.list.topLevelItemCount()
+            item = self.list.currentItem()
+            if step and item is not None:
+                row = self.list.indexOfTopLevelItem(item)
+                self._choose((row + step) % count)
                 return True
         return super().eventFilter(watched, event)
 
@@ -110,18 +124,23 @@ class Palette(Dialog):
             if action.objectName().startswith("action_panel_"):
                 name = f"Show or hide {name}"
             if all(word in f"{name} {action.statusTip()}".lower() for word in words):
-                keys = action.shortcut().toString()
-                item = QListWidgetItem(f"{name}   {keys}" if keys else name)
-                item.setIcon(action.icon())
-                item.setData(Qt.ItemDataRole.UserRole, action)
-                self.list.addItem(item)
-        self.list.setCurrentRow(0)
+                item = QTreeWidgetItem([name, action.shortcut().toString()])
+                item.setIcon(0, action.icon() if not action.icon().isNull() else QIcon(self._no_icon))
+                item.setToolTip(0, action.statusTip())
+                item.setData(0, Qt.ItemDataRole.UserRole, action)
+                self.list.addTopLevelItem(item)
+        self._choose(0)
+
+    def _choose(self, row: int) -> None:
+        item = self.list.topLevelItem(row)
+        if item is not None:
+            self.list.setCurrentItem(item)
 
     def _do(self) -> None:
         item = self.list.currentItem()
         self.close()
         if item is not None:
-            action = item.data(Qt.ItemDataRole.UserRole)
+            action = item.data(0, Qt.ItemDataRole.UserRole)
             if isinstance(action, QAction):
                 action.trigger()
 

@@ -9,6 +9,7 @@ from memviz.gui.render.tokens import Tokens
 # $key stands for the token ui.key.
 _SHEET = Template("""
 QMainWindow, QDialog { background: $window; }
+QDialog#palette { border: 1px solid $accent; }
 QMainWindow::separator { background: $window; width: 6px; height: 6px; }
 QMainWindow::separator:hover { background: $accent; }
 QToolBar { background: $window; border: 0; padding: 0; spacing: 0; }
@@ -37,6 +38,7 @@ QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
 QToolButton::menu-indicator { image: none; width: 0; }
 QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18px; border-top-right-radius: 5px;
   border-bottom-right-radius: 5px; }
+QToolButton:disabled::menu-button { border-left-color: $border; }
 QToolButton[popupMode="1"] { padding-right: 24px; }
 QComboBox { padding-right: 20px; }
 QComboBox[small="true"] { padding: 3px 16px 3px 7px; }
@@ -53,6 +55,7 @@ QMenu { background: $raised; color: $text; border: 1px solid $border; padding: 4
 QMenu::item { padding: 5px 26px 5px 26px; border-radius: 4px; }
 QMenu::item:selected { background: $selection; }
 QMenu::item:disabled { color: $faint; }
+QMenu::section { color: $muted; padding: 4px 12px; }
 QMenu::separator { height: 1px; background: $border; margin: 4px 8px; }
 QMenu::icon { padding-left: 6px; }
 
@@ -62,10 +65,11 @@ QSlider::handle:horizontal { background: $text; width: 12px; height: 12px; margi
 QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus { background: $focus; }
 QSlider::handle:horizontal:disabled { background: $faint; }
 
-QTableView, QListView, QTextBrowser, QPlainTextEdit {
+QTableView, QTreeView, QListView, QTextBrowser, QPlainTextEdit {
   background: transparent; color: $text; border: 0; gridline-color: transparent; outline: 0;
   selection-background-color: $selection; selection-color: $text; }
 QTextBrowser, QPlainTextEdit { background: $sunken; padding: 6px; }
+QTreeView::item { padding: 3px 4px; }
 QTableView::item { border: 0; padding: 0 4px; }
 QHeaderView::section {
   background: transparent; color: $muted; border: 0; border-bottom: 1px solid $border; padding: 3px 4px; }

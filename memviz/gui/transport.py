@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
@@ -13,9 +12,8 @@ from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
 from memviz.gui.render.numbers import bytes_of_frames, rate
 from memviz.gui.session import SPEEDS, Session
 from memviz.gui.theme import Theme
+from memviz.kernel.machine import POLICIES
 from memviz.snapshot import Snapshot
-
-_ON_OFF: Final = frozenset({"on", "off"})
 
 
 class TopBar(QToolBar):
@@ -137,6 +135,7 @@ class TopBar(QToolBar):
         self.policy.setMenu(self.policy_menu)
         self.policy.setEnabled(False)
         self.addWidget(self.policy)
+        self.addSeparator()
         self._add_button("record")
 
     def _add_source(self) -> None:
@@ -208,18 +207,26 @@ class TopBar(QToolBar):
         self._actions["fast"].setChecked(speed == 0)
 
     def _show_policies(self, policies: tuple[tuple[str, str], ...]) -> None:
+        """A submenu for every switch: what it does, and its values. One that is unknown here is shown as it is."""
         self._shown_policies = policies
         self.policy.setEnabled(bool(policies))
         self.policy_menu.clear()
         for name, value in policies:
-            entry = self.policy_menu.addAction(name.replace("_", " "))
-            if value in _ON_OFF:
+            values, what = POLICIES.get(name, ((), ""))
+            title = f"{name.replace('_', ' ')}: {value}"
+            if not values:
+                self.policy_menu.addAction(title).setEnabled(False)
+                continue
+            menu = self.policy_menu.addMenu(title)
+            menu.setToolTip(what)
+            menu.addSection(what)
+            group = QActionGroup(menu)
+            for one in values:
+                entry = menu.addAction(one)
                 entry.setCheckable(True)
-                entry.setChecked(value == "on")
-                entry.setData(name)
-            else:
-                entry.setText(f"{name.replace('_', ' ')}: {value}")
-                entry.setEnabled(False)
+                entry.setChecked(one == value)
+                entry.setData((name, one))
+                group.addAction(entry)
 
     def _paint(self) -> None:
         self.menu_button.setIcon(self._theme.icon("menu", "ui.muted"))
@@ -240,7 +247,8 @@ class TopBar(QToolBar):
         self.order_chosen.emit(entry.data())
 
     def _policy_triggered(self, entry: QAction) -> None:
-        self._session.set_policy(str(entry.data()), "on" if entry.isChecked() else "off")
+        if isinstance(entry.data(), tuple):
+            self._session.set_policy(*entry.data())
 
 
 def _source_words(snapshot: Snapshot) -> str:
