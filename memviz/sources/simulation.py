@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from memviz import scenario as scenarios
 from memviz.analysis.contiguity import Contiguity
+from memviz.kernel.page import MAX_PAGE_ORDER
 from memviz.kernel.trace import XA_NODE_MOVED
 from memviz.snapshot import U8, Cache, DefragReport, Focus, Outcome, Pages, Snapshot, Structured, XArrayInfo
 from memviz.sources import convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
@@ -140,11 +141,9 @@ class SimulationSource:
         """Do ``command``; what a person asked wrongly is an Outcome, what breaks the machine is raised."""
         try:
             sentence = self._do(command)
-            ok = True
+            ok = not isinstance(command, RequestPages) or self.machine.requests[-1].ok
         except ValueError as error:
             sentence, ok = str(error), False
-        if isinstance(command, RequestPages):
-            ok = self.machine.requests[-1].ok
         self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-OUTCOMES:]
         self._fresh = True
 
@@ -166,6 +165,8 @@ class SimulationSource:
             self.focus = command.focus
             machine.trace.bulk = command.focus.bulk_events
         elif isinstance(command, RequestPages):
+            if not 0 <= command.order <= MAX_PAGE_ORDER:
+                raise ValueError(f"there is no order {command.order}: ask for one from 0 to {MAX_PAGE_ORDER}")
             return machine.request(command.order, command.gfp).verdict
         elif isinstance(command, Defragment):
             return self._defragment(command)
