@@ -90,8 +90,11 @@ class XaState(XaStore):
     # Splitting.
 
     def _init_node_for_split(self, node: XaNode, entry: object) -> None:
-        """Fill a node with entries of the cursor's order within that node."""
-        node.array = self.xa
+        """Fill a node with entries of the cursor's order within that node.
+
+        Mainline's ``__xas_init_node_for_split()`` sets ``array`` here, without the lock. Whoever moves nodes would take
+        such a node for one that is in the tree, without a parent, and publish it as the head. Here a node says which
+        array it is in once it is."""
         canon = 0
         for i in range(XA_CHUNK_SIZE):
             if i & self.xa_sibs == 0:
@@ -190,6 +193,7 @@ class XaState(XaStore):
         self, node: XaNode, child: XaNode, offset: int, old: object, entry: object, marks: int
     ) -> int:
         """Hang ``child``, already filled, into a slot that the old entry covered. Returns the change of nr_values."""
+        child.array = self.xa
         child.shift = node.shift - XA_CHUNK_SHIFT
         child.offset = offset
         child.count = XA_CHUNK_SIZE
