@@ -64,6 +64,7 @@ class CompactControl:
         self.migrated = 0
         self.failed = 0
         self.blocks_scanned = 0
+        self.blocks_skipped = 0  # on hints of earlier runs
         self.blocks_pinned = 0
         self.slabs_evacuated = 0
 

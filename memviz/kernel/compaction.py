@@ -311,6 +311,7 @@ class Compaction:
         self.slabs_evacuated += cc.slabs_evacuated
         self.smp.trace.emit(MM_COMPACTION_END, zone.idx, cc.order & 0xFF, result, cc.migrated)
         self.figure("blocks scanned", cc.blocks_scanned)
+        self.figure("blocks skipped", cc.blocks_skipped)
         self.figure("pages moved", cc.migrated)
         self.figure("pages busy", cc.failed)
         self.figure("slabs evacuated", cc.slabs_evacuated)
@@ -337,6 +338,8 @@ class Compaction:
             at_start = not low_pfn & ~BLOCK_MASK or low_pfn == zone.start_pfn
             block = low_pfn >> PAGEBLOCK_ORDER
             if at_start and not cc.ignore_skip_hint and self.mem.pageblock_skip[block]:
+                cc.blocks_skipped += 1
+                self.tell_pin(self.pin_pfn[block])  # as far as the run knew that left the hint
                 low_pfn = block_end
                 continue
             if not self.suitable_migration_source(cc, block):
@@ -382,9 +385,13 @@ class Compaction:
         if self.pin_pfn[block] != pin:
             self.pin_pfn[block] = pin
             self.smp.trace.emit(COMPACTION_PINNED, pin, block, owner)
+        self.tell_pin(pin)
+
+    def tell_pin(self, pin: int) -> None:
+        """Tell whoever watches the request what pins a block. NO_PFN: nothing does."""
         observer = watching(self.page_alloc)
-        if observer is not None:
-            observer.pinned(self.name_of(pin), block, pin)
+        if observer is not None and pin != NO_PFN:
+            observer.pinned(self.name_of(pin), pin >> PAGEBLOCK_ORDER, pin)
 
     def name_of(self, pfn: int) -> str:
         """Whose a page frame is: a cache's name where that is known, else its owner's."""

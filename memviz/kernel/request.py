@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memviz.kernel.mmzone import WMARK_MIN, Zone
+from memviz.kernel.mmzone import WMARK_MIN, ZONE_DMA, ZONE_DMA32, ZONE_NORMAL, Zone
 from memviz.kernel.page import (
     GFP_ATOMIC,
     GFP_DIRECT_RECLAIM,
     GFP_DMA,
     GFP_DMA32,
     GFP_FS,
+    GFP_HIGH,
     GFP_HIGHMEM,
     GFP_HIGHUSER_MOVABLE,
     GFP_IO,
@@ -52,9 +53,9 @@ GFP_COMPOSITIONS: Final = (
     (GFP_KERNEL_ACCOUNT, "GFP_KERNEL_ACCOUNT"),
     (GFP_KERNEL, "GFP_KERNEL"),
     (GFP_NOFS, "GFP_NOFS"),
+    (GFP_ATOMIC, "GFP_ATOMIC"),
     (GFP_NOIO, "GFP_NOIO"),
     (GFP_NOWAIT, "GFP_NOWAIT"),
-    (GFP_ATOMIC, "GFP_ATOMIC"),
 )
 GFP_BITS: Final = (
     (GFP_DMA, "__GFP_DMA"),
@@ -62,6 +63,7 @@ GFP_BITS: Final = (
     (GFP_DMA32, "__GFP_DMA32"),
     (GFP_MOVABLE, "__GFP_MOVABLE"),
     (GFP_RECLAIMABLE, "__GFP_RECLAIMABLE"),
+    (GFP_HIGH, "__GFP_HIGH"),
     (GFP_IO, "__GFP_IO"),
     (GFP_FS, "__GFP_FS"),
     (GFP_ZERO, "__GFP_ZERO"),
@@ -225,12 +227,22 @@ class RequestRecorder(RequestObserver):
         result.verdict = self.failure_verdict(result.survey)
         return result
 
+    def highest_zoneidx(self) -> int:
+        """The highest zone that the request may use."""
+        if self.gfp & (GFP_DMA | GFP_DMA32):
+            return ZONE_DMA if self.gfp & GFP_DMA else ZONE_DMA32
+        return ZONE_NORMAL
+
     def zones(self) -> list[Zone]:
         """The zones that the request may use."""
-        limit = 2
-        if self.gfp & (GFP_DMA | GFP_DMA32):
-            limit = 0 if self.gfp & GFP_DMA else 1
-        return self.page_alloc.zonelists[limit]
+        return self.page_alloc.zonelists[self.highest_zoneidx()]
+
+    def needed(self, zone: Zone) -> int:
+        """Free page frames that the request must leave in a zone: the watermark, and what is kept for lower
+        requests.
+        """
+        kept = zone.lowmem_reserve[self.highest_zoneidx()] + zone.nr_free_highatomic()
+        return zone.wmark_pages(WMARK_MIN) + kept
 
     def show_block(self, result: RequestAnatomy) -> None:
         """The last line of a request that waited for its block says where the block is."""
@@ -256,9 +268,9 @@ class RequestRecorder(RequestObserver):
         """One sentence: why it failed and what would have made it succeed."""
         zones = self.zones()
         free = sum(zone.nr_free for zone in zones)
-        short = all(zone.nr_free - (1 << self.order) <= needed(zone) for zone in zones)
+        short = all(zone.nr_free - (1 << self.order) <= self.needed(zone) for zone in zones)
         if short:
-            missing = min((needed(zone) + (1 << self.order) + 1 - zone.nr_free for zone in zones), default=0)
+            missing = min((self.needed(zone) + (1 << self.order) + 1 - zone.nr_free for zone in zones), default=0)
             return (
                 f"Failed for lack of memory: of {free:,} free pages the watermarks keep all for others;"
                 f" {missing:,} more free pages in one zone would let it through."
@@ -320,11 +332,6 @@ def part_key(part: tuple[int, str]) -> tuple[int, str]:
     return -part[0], part[1]
 
 
-def needed(zone: Zone) -> int:
-    """Free page frames that an ordinary request must leave in a zone."""
-    return zone.wmark_pages(WMARK_MIN) + zone.nr_free_highatomic()
-
-
 def block_name(pfn: int, order: int) -> str:
     """Where a block is, as the request panel says it."""
     block = pfn >> PAGEBLOCK_ORDER
@@ -358,8 +365,10 @@ def outcome_of(stage: RequestStage, text: str) -> str:
             return "nothing dropped: enough is free for compaction"
         parts.append(f"{dropped:,} pages dropped" if dropped else "nothing dropped")
         parts.append(f"{looked:,} looked at")
-    elif stage.name == "compaction" and figures.get("blocks scanned"):
-        parts.append(f"{figures['blocks scanned']:,} blocks scanned")
+    elif stage.name == "compaction" and (figures.get("blocks scanned") or figures.get("blocks skipped")):
+        parts.append(f"{figures.get('blocks scanned', 0):,} blocks scanned")
+        if figures.get("blocks skipped"):
+            parts.append(f"{figures['blocks skipped']:,} skipped on hints")
         parts.append(f"{figures.get('pages moved', 0):,} moved")
         if figures.get("pages busy"):
             parts.append(f"{figures['pages busy']:,} busy")
