@@ -54,6 +54,7 @@ class MachineSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     front_end: Literal["sheaves", "classic"] = "sheaves"
     quantum: int = 32
     thp: bool = True
+    dma_mib: int = 16
 
 
 class WorkloadSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -103,6 +104,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             front_end=spec.front_end,
             quantum=spec.quantum,
             thp=spec.thp,
+            dma_mib=spec.dma_mib,
         )
         machine = Machine(config)
         for name, value in self.policy.items():

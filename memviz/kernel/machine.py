@@ -60,12 +60,14 @@ class MachineConfig:
         rcu_jiffy_ns: int = 1_000_000,
         rcu_lazy: bool = False,
         thp: bool = True,
+        dma_mib: int = 16,
     ) -> None:
         """Raise ValueError, one sentence, for a machine that cannot be built.
 
         ``quantum``: how many scheduling points a CPU passes on average before another may run; 1 explores races.
-        ``checked``: freed objects are poisoned and looked after. ``thp``: transparent huge pages are configured, for which
-        the kernel keeps up to 5 % of memory free so that types mix less.
+        ``checked``: freed objects are poisoned and looked after. ``thp``: transparent huge pages are configured, for
+        which the kernel keeps up to 5 % of memory free so that types mix less. ``dma_mib``: where ZONE_DMA ends, 0:
+        no such zone.
         """
         if not MIN_MEMORY_MIB <= memory_mib <= MAX_MEMORY_MIB:
             raise ValueError(
@@ -82,6 +84,7 @@ class MachineConfig:
         self.rcu_jiffy_ns = rcu_jiffy_ns
         self.rcu_lazy = rcu_lazy
         self.thp = thp
+        self.dma_mib = dma_mib
 
 
 class User:
@@ -104,7 +107,7 @@ class Machine:
         self.smp = Smp(config.cpus, self.trace, scheduler)
         self.rcu = Rcu(self.smp, config.rcu_jiffy_ns, config.rcu_lazy)
         self.mem = PageFrames(config.memory_mib * 256)
-        self.page_alloc = PageAlloc(self.mem, self.smp, PageAllocConfig(thp=config.thp))
+        self.page_alloc = PageAlloc(self.mem, self.smp, PageAllocConfig(thp=config.thp, dma_mib=config.dma_mib))
         self.slub = Slub(
             self.page_alloc, self.rcu, self.smp, SlubConfig(front_end=config.front_end, checked=config.checked)
         )
@@ -163,7 +166,11 @@ class Machine:
     # -- commands ------------------------------------------------------------------------------------------------------
 
     def request(self, order: int, gfp: int = GFP_KERNEL) -> RequestAnatomy:
-        """Ask for ``1 << order`` contiguous page frames on CPU 0, watched at every stage. The block is kept."""
+        """Ask for ``1 << order`` contiguous page frames on CPU 0, watched at every stage. The block is kept.
+
+        Compaction starts as if nobody had failed before: a deferred stage would say nothing about the memory.
+        """
+        self.reset_compaction()
         observer = RequestRecorder(self.page_alloc, order, gfp, self.slub)
         task = RequestTask(self, observer, order, gfp)
         self.smp.run_task(0, f"request order {order}", task.body)
@@ -188,9 +195,7 @@ class Machine:
             for one in chosen:
                 passes.append(one.defrag(ratio))
             self.page_alloc.drain_all_pages()
-            for zone in self.page_alloc.zones:  # what compaction learned about blocks is no longer true
-                compaction_defer_reset(zone, MAX_PAGE_ORDER, True)
-                reset_isolation_suitable(zone)
+            self.reset_compaction()
 
         self.smp.run_task(0, "defragment", body)
         self.passes.extend(passes)
@@ -208,6 +213,12 @@ class Machine:
         """The slab cache that a page frame belongs to, "" when it is no slab page."""
         slab = self.slub.slab_of_page.get(pfn)
         return slab.cache.name if slab is not None else ""
+
+    def reset_compaction(self) -> None:
+        """What compaction has learned about blocks is no longer true, or shall not be used."""
+        for zone in self.page_alloc.zones:
+            compaction_defer_reset(zone, MAX_PAGE_ORDER, True)
+            reset_isolation_suitable(zone)
 
     def compact(self) -> int:
         """Compact all zones (``/proc/sys/vm/compact_memory``); returns pages migrated."""

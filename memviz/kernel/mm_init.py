@@ -59,7 +59,7 @@ def free_area_init(mem: PageFrames, smp: Smp, config: PageAllocConfig, vmstat: V
     start = 1
     for idx, limit in zip((ZONE_DMA, ZONE_DMA32, ZONE_NORMAL), limits, strict=True):
         end = min(limit, mem.nr)
-        if start < end:
+        if start < end:  # dma_mib 0: a kernel without CONFIG_ZONE_DMA
             zones.append(Zone(mem, smp, config, vmstat, idx, start, end))
         start = max(start, end)
     for block in range(mem.nr_blocks):

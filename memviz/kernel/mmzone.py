@@ -164,7 +164,7 @@ class PageAllocConfig:
             raise ValueError(f"defrag_mode is {defrag_mode}: it is 0 or 1")
         if not 1 <= watermark_scale_factor <= 3000:
             raise ValueError(f"watermark_scale_factor is {watermark_scale_factor}: it is between 1 and 3000")
-        if dma_mib % 4 or dma32_mib % 4 or not 0 < dma_mib < dma32_mib:
+        if dma_mib % 4 or dma32_mib % 4 or not 0 <= dma_mib < dma32_mib:
             raise ValueError(
                 f"zones end at {dma_mib} and {dma32_mib} MiB: both are multiples of 4, the second is higher"
             )
