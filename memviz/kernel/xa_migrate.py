@@ -27,6 +27,7 @@ from memviz.kernel.trace import XA_NODE_MOVED
 from memviz.kernel.xa_node import XA_RCU_FREE, XaHead, XaNode, xa_node_free
 from memviz.kernel.xa_slab import SlabNodeCache
 
+
 class XaMigrate:
     """The two callbacks of the node cache, and what they do to one node."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from memviz.kernel.explore import search_all
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.schedule import RandomScheduler, Scheduler
 from memviz.kernel.smp import Smp
@@ -172,6 +173,36 @@ def test_a_seed_repeats_a_run() -> None:
 
     assert outcome(3) == outcome(3)
     assert outcome(3)[0] != outcome(4)[0]
+
+
+def test_a_huge_entry_over_a_node_that_a_reader_stands_on() -> None:
+    """Every schedule: the reader sees the old entry or the huge one, never nothing and never an internal entry."""
+    seen: set[object] = set()
+
+    def case(scheduler: Scheduler) -> None:
+        machine = Machine(0, cpus=2)
+        machine.smp.scheduler = scheduler
+        xa = machine.xa
+        xa.store(70, "page")
+        xa.store(200, "other")
+
+        def writer() -> None:
+            xa.store(64, "huge", order=6)
+
+        def reader() -> None:
+            found = [xa.load(70), xa.load(70), *xa.extract(70, 1)]
+            seen.update(found)
+            assert set(found) <= {"page", "huge"}, f"the reader saw {found}"
+            assert found == sorted(found, reverse=True), f"the reader saw the old entry after the new one: {found}"
+
+        machine.run(writer, reader)
+        xa.check(tight=True)
+
+    verdict = search_all(case, preemptions=4, limit=20_000)
+    assert verdict.failure is None, f"{verdict.failure}: {verdict.schedule}"
+    assert verdict.complete
+    assert verdict.schedules > 500
+    assert seen == {"page", "huge"}
 
 
 class Directed(Scheduler):
