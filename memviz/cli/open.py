@@ -54,7 +54,9 @@ def command(scenario: str, seed: int | None, memory_mib: int | None, screenshot:
     loaded, machine = options.build(name, seed, memory_mib)
     report = folder / f"{Path(name).stem}.json"
     picture = folder / f"{Path(name).stem}.png"
-    report.write_text(run_scenario(name, loaded, machine).as_json() + "\n", encoding="utf-8")
+    report.write_text(
+        run_scenario(name, loaded, machine, progress=options.progress()).as_json() + "\n", encoding="utf-8"
+    )
     code = _window(name, seed, memory_mib, picture, after)
     if code == 0:
         click.echo("There is no display here, so the same was done without one:")

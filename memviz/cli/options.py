@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,6 +31,21 @@ memory: Final[Decorator] = click.option(
     type=click.IntRange(1),
     help="Memory of the simulated machine; the scenario says how much otherwise.",
 )
+
+
+def progress() -> Callable[[int, int], None] | None:
+    """Shows on a terminal how far a run is; None where nobody sits."""
+    if not sys.stderr.isatty():
+        return None
+    shown = [-1]
+
+    def show(done: int, all_of_them: int) -> None:
+        percent = done * 100 // max(1, all_of_them)
+        if percent != shown[0]:
+            shown[0] = percent
+            click.echo(f"\r{percent:3} %  {done:,} operations" if percent < 100 else "\r\033[K", nl=False, err=True)
+
+    return show
 
 
 def load(name: str) -> scenarios.Scenario:

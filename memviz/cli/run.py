@@ -53,7 +53,7 @@ def command(
     if trace is not None:
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
     loaded, machine = options.build(scenario, seed, memory_mib)
-    result = run_scenario(scenario, loaded, machine, loaded.ops if ops is None else ops)
+    result = run_scenario(scenario, loaded, machine, ops, options.progress())
     click.echo(result.as_json() if as_json else result.as_text())
 
 

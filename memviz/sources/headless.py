@@ -24,8 +24,8 @@ def run_scenario(
     the machine breaks a rule, AssertionError (one sentence) when an invariant does not hold at the end.
     """
     play = Play(scenario, machine, ops=ops)
-    story: list[Happened] = []
-    play.on_moment = lambda moment: story.append(_happened(moment, machine))
+    story = _Story(machine)
+    play.on_moment = story.tell
     play.run(play.ops, None if progress is None else lambda: progress(machine.ops, play.ops))
     machine.check()
     frames = convert_pages.pages(machine.mem)
@@ -41,7 +41,7 @@ def run_scenario(
         time_ns=machine.smp.now,
         digest=machine.digest(),
         policies=dict(machine.policies),
-        story=tuple(story),
+        story=tuple(story.told),
         requests=tuple(convert_request.anatomy(one) for one in machine.requests),
         defragmentations=tuple(convert_request.defrag_report([one]) for one in machine.passes),
         zones=convert_pages.zones(machine.page_alloc),
@@ -51,13 +51,24 @@ def run_scenario(
     )
 
 
-def _happened(moment: Moment, machine: Machine) -> Happened:
-    """What came of a moment, in words."""
-    told = ""
-    if moment.do == "request":
-        told = machine.requests[-1].verdict
-    elif moment.do == "defragment" and machine.passes:
-        told = " ".join(one.sentence() for one in machine.passes if one.begin >= machine.passes[-1].begin) or ""
-    elif moment.do == "policy":
-        told = f"{moment.name} is {moment.value} from now on."
-    return Happened(machine.ops, moment.do, moment.say, told)
+class _Story:
+    """Writes down what comes of each moment."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._passes = 0
+        self.told: list[Happened] = []
+
+    def tell(self, moment: Moment) -> None:
+        """``moment`` has just been."""
+        machine = self._machine
+        passes = machine.passes[self._passes :]
+        self._passes = len(machine.passes)
+        text = ""
+        if moment.do == "request":
+            text = machine.requests[-1].verdict
+        elif moment.do == "defragment":
+            text = " ".join(one.sentence() for one in passes) or "No slab cache is movable."
+        elif moment.do == "policy":
+            text = f"{moment.name} is {moment.value} from now on."
+        self.told.append(Happened(machine.ops, moment.do, moment.say, text))
