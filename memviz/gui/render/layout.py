@@ -102,7 +102,7 @@ class Blocks:
             empty = -(-tiles // columns) * columns - tiles
             return abs(columns / ideal - 1.0) + 2.0 * empty / tiles
 
-        lowest, highest = max(1, int(ideal * 0.75)), min(tiles, ceil(ideal * 1.3))
+        lowest, highest = min(max(1, int(ideal * 0.75)), tiles), min(tiles, ceil(ideal * 1.3))
         return cls(nr, min(range(lowest, max(lowest, highest) + 1), key=cost), tile_order)
 
     def lods(self) -> tuple[Lod, ...]:

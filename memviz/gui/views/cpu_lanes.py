@@ -70,6 +70,7 @@ class CpuLanesView(View):
             self._title_of = snapshot.title
             self.history.clear()
             self.history.now = 0
+            self.snapshot = None
         if self.snapshot is None or snapshot.seq != self.snapshot.seq:
             self.history.add(snapshot)
         self.snapshot = snapshot

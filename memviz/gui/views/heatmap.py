@@ -5,12 +5,14 @@ from __future__ import annotations
 from time import perf_counter
 from typing import ClassVar, Final
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QRectF, Qt, QTimer
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
     QHideEvent,
     QKeySequence,
+    QPainter,
+    QPaintEvent,
     QShowEvent,
 )
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
@@ -22,6 +24,7 @@ from memviz.gui.render.pyramid import SLICE, Pyramid
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.heatmap_map import HeatmapMap
+from memviz.gui.views.heatmap_overlay import outline
 from memviz.gui.views.heatmap_readout import GoTo, ReadOut
 from memviz.gui.views.legend import Legend
 from memviz.snapshot import Snapshot
@@ -77,7 +80,7 @@ class HeatmapView(View):
         self.read_out = ReadOut(theme, self)
         self.go_to = GoTo(self.map)
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(2, 2, 2, 0)
         column.setSpacing(6)
         column.addWidget(self.map, 1)
         column.addWidget(self.legend)
@@ -86,6 +89,7 @@ class HeatmapView(View):
         self.map.hovered.connect(self._tell)
         self.map.boxed.connect(self._tell)
         self.map.moved.connect(self._camera_moved)
+        self.map.focused.connect(self.update)
         self.legend.picked.connect(self.single_out)
         self.go_to.wanted.connect(self.go_to_text)
         selection.changed.connect(self._selected)
@@ -249,6 +253,13 @@ class HeatmapView(View):
         self._pending = -1
         self._sort()
         self._show_legend()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """A frame around the map while it has the focus."""
+        if self.map.hasFocus():
+            painter = QPainter(self)
+            outline(painter, QRectF(self.map.geometry()).adjusted(-2, -2, 2, 2), self.theme.color("ui.focus"), 1.5)
+            painter.end()
 
     def theme_changed(self) -> None:
         """Other colours."""

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from PySide6.QtCore import QElapsedTimer, QEvent, QPoint, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
+    QFocusEvent,
     QHideEvent,
     QImage,
     QKeyEvent,
@@ -55,6 +56,8 @@ class HeatmapMap(QWidget):
     """A Rect of cells that was selected with shift and drag, or None."""
     moved = Signal()
     """The camera looks elsewhere."""
+    focused = Signal()
+    """It has the keys now, or no longer."""
 
     def __init__(self, selection: Selection, theme: Theme, pyramid: Pyramid, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -212,8 +215,6 @@ class HeatmapMap(QWidget):
         self._paint_outlines(painter)
         if self.camera.zoom > 1.0:
             self._paint_minimap(painter)
-        if self.hasFocus():
-            overlay.outline(painter, QRectF(self.rect()), self._theme.color("ui.focus"), 1.0)
         painter.end()
 
     def _paint_outlines(self, painter: QPainter) -> None:
@@ -222,12 +223,13 @@ class HeatmapMap(QWidget):
             if self._glow_clock.isValid() and self._glow_clock.elapsed() < GLOW_MS:
                 strength = 1.0 - self._glow_clock.elapsed() / GLOW_MS
             for rect in self.layout_.rects(*self.request_block):
-                overlay.paint_glow(painter, self._to_widget(rect), self._theme.color("tone.good"), strength)
+                place = self._around(self._to_widget(rect))
+                overlay.paint_glow(painter, place, self._theme.color("tone.good"), strength)
         picked = self._selection.now.pfn
         white = self._theme.color("chart.cursor")
         block = self._rect_of(picked, PAGEBLOCK_ORDER)
         if block is not None:
-            overlay.outline(painter, block, white, 2.0)
+            overlay.outline(painter, self._around(block), white, 2.0)
             frame = self._rect_of(picked, 0)
             if frame is not None and min(frame.width(), frame.height()) >= 3 and block.width() > 40:
                 overlay.outline(painter, frame, white, 1.5)
@@ -268,6 +270,10 @@ class HeatmapMap(QWidget):
         ratio = self.devicePixelRatioF()
         left, top, right, bottom = self.image.box(rect)
         return QRectF(left / ratio, top / ratio, (right - left) / ratio, (bottom - top) / ratio)
+
+    def _around(self, rect: QRectF) -> QRectF:
+        """Where a frame around ``rect`` hides no page frame: in the gap between tiles, as far as there is one."""
+        return rect.adjusted(-2, -2, 2, 2).intersected(QRectF(self.rect())) if self.image.tile_gap else rect
 
     def _rect_of(self, pfn: int, order: int) -> QRectF | None:
         """Where a block lies on the widget, None when there is no such."""
@@ -369,6 +375,14 @@ class HeatmapMap(QWidget):
             self.update()
 
     # -- keys
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Tell the view, which draws the frame around: on the map it would hide page frames."""
+        self.focused.emit()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Tell the view."""
+        self.focused.emit()
 
     def event(self, event: QEvent) -> bool:
         """While the map has the focus its keys come before the window's shortcuts."""

@@ -50,7 +50,7 @@ def paint_glow(painter: QPainter, rect: QRectF, color: QColor, strength: float) 
         for ring in range(1, 7):
             spread = ring * (1.5 + 5.0 * (1.0 - strength))
             outline(painter, rect.adjusted(-spread, -spread, spread, spread), faded(color, 0.5 * strength / ring), 2.5)
-    outline(painter, rect.adjusted(-1, -1, 1, 1), color, 2.0)
+    outline(painter, rect, color, 2.0)
 
 
 def ink_on(color: int) -> QColor:
