@@ -16,7 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import Final
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -69,14 +69,18 @@ def run_window(options: WindowOptions) -> int:
     window = MainWindow(scenarios, theme, settings)
     if options.screenshot is not None:
         window.resize(*options.size)
-    window.show()
-    window.open_scenario(first)
-    window.session.set_running(True)
     code: list[int] = []
-    if options.screenshot is not None:
-        QTimer.singleShot(int(options.after * 1000), partial(take_picture, window, options.screenshot, code))
     with collected_here(app), interruptible(window):
-        app.exec()
+        window.show()
+        window.open_scenario(first)
+        window.session.set_running(True)
+        if options.screenshot is not None:
+            QTimer.singleShot(int(options.after * 1000), partial(take_picture, window, options.screenshot, code))
+        if window.isVisible():  # it isn't when Ctrl-C came first
+            app.exec()
+    # In order, now: at the end of the process Python would take it apart in any order.
+    window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return code[0] if code else 0
 
 
@@ -150,6 +154,8 @@ def collected_here(app: QApplication) -> Iterator[None]:
         yield
     finally:
         timer.stop()
+        timer.deleteLater()
+        gc.unfreeze()
         gc.enable()
 
 

@@ -81,6 +81,7 @@ class Session(QObject):
         self.trouble = ""
         """What went wrong in the window itself, for the report."""
         self._told = 0
+        self._notice = ""
         self._waiting: dict[int, str] = {}
         self._running_wanted: bool | None = None
         self._speed_wanted: int | None = None
@@ -102,6 +103,7 @@ class Session(QObject):
         self.failure = ""
         self.outcome = None
         self._told = 0
+        self._notice = ""
         self._waiting.clear()
         self._running_wanted = None
         self._speed_wanted = None
@@ -150,6 +152,9 @@ class Session(QObject):
             self._running_wanted = None
         if snapshot.speed == self._speed_wanted:
             self._speed_wanted = None
+        if snapshot.notice != self._notice:
+            self._notice = snapshot.notice
+            self.outcome = None  # what the source has to say now is newer
         for outcome in snapshot.outcomes:
             if outcome.number > self._told:
                 self._told = outcome.number

@@ -38,7 +38,7 @@ QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
 QToolButton::menu-indicator { image: none; width: 0; }
 QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18px; border-top-right-radius: 5px;
   border-bottom-right-radius: 5px; }
-QToolButton:disabled::menu-button { border-left-color: $border; }
+QToolButton::menu-button:disabled { border-left: 1px solid $border; }
 QToolButton[popupMode="1"] { padding-right: 24px; }
 QComboBox { padding-right: 20px; }
 QComboBox[small="true"] { padding: 3px 16px 3px 7px; }

@@ -55,7 +55,7 @@ def nothing_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     left = [f"widget {w!r} {w.windowTitle()!r}" for w in QApplication.topLevelWidgets() if id(w) not in widgets]
     left += [f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads]
     left += [f"timer started at\n{at}" for timer, at in timers if shiboken6.isValid(timer) and timer.isActive()]
-    assert not left, "the test left behind: " + "; ".join(left)
+    assert not left, f"the test left {len(left)} behind: " + "; ".join(left[:5])
 
 
 _FAILED = pytest.StashKey[bool]()

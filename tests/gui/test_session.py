@@ -7,6 +7,8 @@ from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
 from memviz.gui.session import Session
+from memviz.gui.views.status import told
+from memviz.snapshot import Outcome
 from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
 from tests.gui.synthetic import FakeClient, PlayedClient, SyntheticSource, snapshot
 
@@ -114,6 +116,22 @@ def test_an_engine_that_failed_is_told_from_its_notice(qtbot: QtBot) -> None:
     session = opened(PlayedClient([snapshot(state="failed", notice="The run has stopped: xa_lock was taken twice.")]))
     session.pull()
     assert session.failure == "The run has stopped: xa_lock was taken twice."
+    session.close()
+
+
+def test_what_was_said_last_is_what_counts(qtbot: QtBot) -> None:
+    outcome = Outcome(1, "compact", True, "Compaction moved 3 pages.")
+    shots = [
+        snapshot(seq=1, outcomes=(outcome,)),
+        snapshot(seq=2, outcomes=(outcome,), notice="Look at block 340."),
+        snapshot(seq=3, outcomes=(outcome, outcome._replace(number=2)), notice="Look at block 340."),
+    ]
+    session = opened(PlayedClient(shots))
+    said = []
+    for _ in shots:
+        session.pull()
+        said.append(told(session).words)
+    assert said == ["Compaction moved 3 pages.", "Look at block 340.", "Compaction moved 3 pages."]
     session.close()
 
 

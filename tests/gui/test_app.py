@@ -1,0 +1,146 @@
+"""The program: opens a real source, takes a picture, goes away without leaving a process behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QCoreApplication
+from PySide6.QtGui import QImage
+from pytestqt.qtbot import QtBot
+
+from memviz.gui.app import DEFAULT_SCENARIO, WindowOptions, list_scenarios, run_window
+from memviz.gui.settings import Settings
+
+
+def children(of: int) -> list[int]:
+    """Process ids of the hosts that process ``of`` started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(parent) == of and b"memviz.sources.host" in line:
+                found.append(int(entry.name))
+    return found
+
+
+def until(seconds: float, what: Callable[[], bool]) -> bool:
+    """Wait for ``what``."""
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.02)
+    return what()
+
+
+def colours(path: Path) -> int:
+    """How many colours a picture has."""
+    image = QImage(str(path))
+    return len({image.pixel(x, y) for x in range(0, image.width(), 5) for y in range(0, image.height(), 5)})
+
+
+def test_an_unknown_scenario_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_window(WindowOptions(scenario="aged-fileserver")) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "did you mean 'aged-file-server'?" in said
+
+
+def test_the_last_scenario_is_opened_again_if_it_is_still_there(qtbot: QtBot) -> None:
+    QCoreApplication.setOrganizationName("memviz")
+    QCoreApplication.setApplicationName("memviz")
+    Settings().scenario = "gone-meanwhile"
+    scenarios, first = list_scenarios(WindowOptions(seed=3))
+    assert first == DEFAULT_SCENARIO
+    assert [one.title for one in scenarios if one.name == first] == ["Aged file server — seed 3"]
+
+
+def test_a_picture_of_a_real_run(qtbot: QtBot, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "window.png"
+    options = WindowOptions(
+        scenario=DEFAULT_SCENARIO,
+        seed=1,
+        memory_mib=64,
+        screenshot=str(target),
+        after=1.8,
+        theme="light",
+        size=(1300, 760),
+    )
+    assert run_window(options) == 0
+    assert (QImage(str(target)).width(), QImage(str(target)).height()) == (1300, 760)
+    assert colours(target) > 50
+    assert children(os.getpid()) == []
+    assert capsys.readouterr().err == ""
+    assert Settings().scenario == ""
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(
+    qtbot: QtBot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "no" / "window.png"
+    code = run_window(WindowOptions(scenario=DEFAULT_SCENARIO, memory_mib=64, screenshot=str(target), after=0.1))
+    assert code == 1
+    assert "can't be written" in capsys.readouterr().err
+    assert children(os.getpid()) == []
+
+
+def test_a_machine_that_cannot_be_built_is_told_in_the_window(
+    qtbot: QtBot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "window.png"
+    code = run_window(WindowOptions(scenario=DEFAULT_SCENARIO, memory_mib=1, screenshot=str(target), after=1.8))
+    assert code == 1
+    assert "1 MiB" in capsys.readouterr().err
+    assert colours(target) > 5
+
+
+def window_process(tmp_path: Path, *before: str) -> subprocess.Popen[bytes]:
+    """A window in a process of its own, for a long time."""
+    program = (
+        "from memviz.gui.app import *; import sys; sys.exit(run_window("
+        f"WindowOptions(scenario={DEFAULT_SCENARIO!r}, memory_mib=64, screenshot={str(tmp_path / 'w.png')!r}, "
+        "after=%s)))"
+    )
+    after = "1.8" if before else "60"
+    return subprocess.Popen([*before, sys.executable, "-c", program % after], stderr=subprocess.PIPE)
+
+
+def test_killing_the_window_leaves_no_host_behind(tmp_path: Path) -> None:
+    process = window_process(tmp_path)
+    with process:
+        assert until(20, lambda: len(children(process.pid)) == 1)
+        (host,) = children(process.pid)
+        process.kill()
+        process.wait(10)
+        assert until(5, lambda: not Path(f"/proc/{host}").exists() or "Z" in Path(f"/proc/{host}/stat").read_text())
+
+
+def test_ctrl_c_closes_the_window_and_its_host(tmp_path: Path) -> None:
+    process = window_process(tmp_path)
+    with process:
+        assert until(20, lambda: len(children(process.pid)) == 1)
+        (host,) = children(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert until(5, lambda: not Path(f"/proc/{host}").exists())
+
+
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs xvfb-run, of the package xvfb")
+def test_the_window_on_a_real_x_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    process = window_process(tmp_path, "xvfb-run", "-a", "-s", "-screen 0 1680x1050x24")
+    with process:
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+        assert process.wait(60) == 0, said
+    assert colours(tmp_path / "w.png") > 50
