@@ -50,7 +50,10 @@ def migrate_folio(vmscan: Vmscan, src: int, dst: int) -> bool:
         return False
     mem.set_owner(dst, order, mem.owner[src])
     mem.flags[dst] |= mem.flags[src] & KEPT_FLAGS
-    mem.stamp[dst : dst + (1 << order)] = mem.stamp[src : src + (1 << order)]
+    if order == 0:
+        mem.stamp[dst] = mem.stamp[src]
+    else:
+        mem.stamp[dst : dst + (1 << order)] = mem.stamp[src : src + (1 << order)]
     mem.mapping[src] = 0
     mem.flags[src] = PG_HEAD
     mem.set_owner(src, order, OWNER_ISOLATED)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from memviz.kernel.mmzone import WMARK_MIN, ZONE_DMA, ZONE_DMA32, ZONE_NORMAL, Zone
 from memviz.kernel.page import (
     GFP_ATOMIC,
@@ -93,6 +95,7 @@ def show_gfp_flags(gfp: int) -> str:
     return "|".join(names) if names else "0"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RequestObserver:
     """Watches one request through ``PageAlloc.request_pages``; this base class looks away.
 
