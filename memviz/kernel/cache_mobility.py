@@ -18,7 +18,7 @@ from memviz.kernel.defrag_pass import (
     STEP_STOP,
     DefragPass,
 )
-from memviz.kernel.slab import ON_ISOLATED, ON_NOTHING, ON_PARTIAL, SLOT_USED, Slab
+from memviz.kernel.slab import ON_ISOLATED, ON_LEAVING, ON_NOTHING, ON_PARTIAL, SLOT_USED, Slab
 from memviz.kernel.slab_mover import BARRIER_PASS, BARRIER_SLAB, FREE_BLOCKS, SCAN_NS, SlabMover
 from memviz.kernel.smp import Cpu
 from memviz.kernel.trace import DEFRAG_BEGIN, DEFRAG_END, SLAB_LOCK_SPIN, SLAB_MIGRATED
@@ -102,7 +102,7 @@ class CacheMobility(SlabMover):
         for slab in slabs:
             partial.remove(slab)
             if slab.inuse == 0:
-                slab.place = ON_NOTHING
+                slab.place = ON_LEAVING
                 empty.append(slab)
                 continue
             partial.add(slab)
@@ -163,8 +163,7 @@ class CacheMobility(SlabMover):
         cache = self.cache
         lock = cache.node.list_lock
         lock.lock_irq()
-        wanted = slab.place == ON_PARTIAL or (slab.place == ON_NOTHING and ratio < 0)
-        if not wanted or (ratio >= 0 and slab.inuse * 100 > ratio * slab.objects):
+        if not self.wanted(slab, ratio):
             lock.unlock_irq()
             self.passed_over(slab, ratio, done)
             return False
@@ -174,6 +173,12 @@ class CacheMobility(SlabMover):
             self.smp.irq_enable()
             lock.unlock_irq()
             self.refused(slab, REFUSED_LOCKED, 0, done)
+            return False
+        if not self.wanted(slab, ratio):  # a CPU took a full slab to which an object returned: that needs no list lock
+            lock.unlock_irq()
+            self.smp.irq_enable()
+            slab_lock.unlock()
+            self.passed_over(slab, ratio, done)
             return False
         if slab.place == ON_PARTIAL:
             self.room -= slab.objects - slab.inuse
@@ -191,9 +196,15 @@ class CacheMobility(SlabMover):
             slab_lock.unlock()
         return True
 
+    def wanted(self, slab: Slab, ratio: int) -> bool:
+        """Whether a slab may be isolated, where it is now and as full as it is now."""
+        if ratio < 0:
+            return slab.place == ON_PARTIAL or slab.place == ON_NOTHING
+        return slab.place == ON_PARTIAL and slab.inuse * 100 <= ratio * slab.objects
+
     def passed_over(self, slab: Slab, ratio: int, done: DefragPass) -> None:
         """A slab is not what it was when it was chosen."""
-        if ratio < 0 and slab.pfn in self.cache.slabs:
+        if ratio < 0 and self.cache.slabs.get(slab.pfn) is slab:
             self.refused(slab, REFUSED_ON_CPU, 0, done)
         else:
             done.tell(STEP_FILLED, slab.pfn)
@@ -205,9 +216,9 @@ class CacheMobility(SlabMover):
         lock.lock_irq()
         slab.isolated = False
         slab.migrating = False
-        slab.place = ON_NOTHING
-        del self.isolated[slab.pfn]
         left = slab.inuse
+        slab.place = ON_NOTHING if left else ON_LEAVING
+        del self.isolated[slab.pfn]
         if left and slab.freelist:
             cache.add_partial(slab, tail=True)
             self.room += len(slab.freelist)

@@ -12,6 +12,7 @@ from memviz.kernel.rcu import Rcu
 from memviz.kernel.slab import (
     ON_CPU,
     ON_CPU_PARTIAL,
+    ON_LEAVING,
     ON_NOTHING,
     SLOT_FREE,
     SLOT_USED,
@@ -214,7 +215,7 @@ class ClassicCache(KmemCache):
         self.node.list_lock.lock_irq()
         for slab in slabs:
             if slab.inuse == 0 and self.node.partial.nr >= self.min_partial:
-                slab.place = ON_NOTHING
+                slab.place = ON_LEAVING
                 discard.append(slab)
             else:
                 self.add_partial(slab, tail=True)
@@ -229,8 +230,8 @@ class ClassicCache(KmemCache):
         tail = bool(slab.freelist)
         slab.freelist += [(obj - slab.base) // self.size for obj in objects]
         slab.inuse -= len(objects)
-        slab.place = ON_NOTHING
         discard = slab.inuse == 0 and node.partial.nr >= self.min_partial
+        slab.place = ON_LEAVING if discard else ON_NOTHING
         if slab.freelist and not discard:
             self.add_partial(slab, tail)
         node.list_lock.unlock_irq()

@@ -1,17 +1,16 @@
 """A cache of objects of one size: its slabs and the slow paths (``struct kmem_cache``, ``mm/slub.c``).
 
 What a CPU keeps for itself is the front end's: ``cpu_slab.py`` (up to 6.17) and ``sheaf.py`` (7.0 and later) derive
-from
-``KmemCache``. Both end in what is here: new slabs, the partial list, objects returning to their slab, shrinking.
+from ``KmemCache``. Both end in what is here: new slabs, the partial list, objects returning to their slab, shrinking.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
+from memviz.kernel.cache_base import CacheBase
 from memviz.kernel.cache_mobility import CacheMobility
-from memviz.kernel.defrag_pass import DefragLedger, DefragPass
+from memviz.kernel.defrag_pass import DefragPass
 from memviz.kernel.page import (
     GFP_COMP,
     GFP_DIRECT_RECLAIM,
@@ -26,37 +25,21 @@ from memviz.kernel.page import (
     GFP_ZERO,
     PAGE_SHIFT,
 )
-from memviz.kernel.rcu import Rcu
 from memviz.kernel.slab import (
+    ON_CPU,
+    ON_LEAVING,
     ON_NOTHING,
     ON_PARTIAL,
-    ON_RCU,
-    SLAB_LOCK_STATE,
-    SLOT_FREE,
-    SLOT_RCU,
-    SLOT_USED,
     CacheStats,
-    Constructor,
-    FreelistOrder,
-    KmemCacheNode,
-    PageSource,
     Slab,
     SlabRow,
-    SlubConfig,
 )
 from memviz.kernel.slab_mover import IsolateCallback, MigrateCallback, MobilityOptions
 from memviz.kernel.slab_order import (
     SLAB_RECLAIM_ACCOUNT,
-    SLAB_TYPESAFE_BY_RCU,
-    calculate_order,
-    get_order,
-    min_partial,
-    object_layout,
     order_objects,
 )
 from memviz.kernel.slab_stats import cache_stats, object_states, slab_rows
-from memviz.kernel.smp import Smp
-from memviz.kernel.spinlock import SpinLock
 from memviz.kernel.trace import CACHE_SHRINK, SLAB_DISCARD, SLAB_NEW
 
 SHRINK_PROMOTE_MAX: Final = 32
@@ -66,59 +49,8 @@ SLOW_FREE_NS: Final = 30  # one object back to its slab
 ZONE_FLAGS: Final = GFP_MOVABLE | GFP_RECLAIMABLE | GFP_HIGHMEM | GFP_ZERO  # none of a slab's business
 
 
-class KmemCache:
-    """One cache. ``size`` is the distance between objects, ``object_size`` what the user asked for; both in bytes."""
-
-    def __init__(
-        self,
-        cache_id: int,
-        name: str,
-        object_size: int,
-        flags: int,
-        ctor: Constructor | None,
-        owner: int,
-        pages: PageSource,
-        rcu: Rcu,
-        smp: Smp,
-        config: SlubConfig,
-        slab_of_page: dict[int, Slab],
-    ) -> None:
-        self.id = cache_id
-        self.name = name
-        self.object_size = object_size
-        self.flags = flags
-        self.ctor = ctor
-        self.owner = owner
-        self.pages = pages
-        self.rcu = rcu
-        self.smp = smp
-        self.trace = smp.trace
-        self.config = config
-        self.checked = config.checked
-        self.threads = smp.threads
-        self.slab_of_page = slab_of_page
-        self.size = object_layout(object_size, flags, ctor is not None)
-        self.order, self.objs_per_slab = calculate_order(self.size, config.cpus or smp.nr_cpus)
-        self.min_order = get_order(self.size)
-        self.min_partial = min_partial(self.size)
-        self.node = KmemCacheNode(SpinLock(smp, f"{name} list_lock", SLAB_LOCK_STATE))
-        self.slab_lock_name = f"{name} slab_lock"
-        self.slabs: dict[int, Slab] = {}  # all of them, by first page frame
-        self.rcu_slabs: dict[int, Slab] = {}  # discarded, waiting for a grace period
-        self.total_objects = 0
-        self.refcount = 1  # names that share it (merging)
-        self.ledger = DefragLedger()  # Slub puts the machine's own here
-        self.slab_caches: list[KmemCache] = []  # the machine's, movable ones first; Slub's
-        self.mobility: CacheMobility | None = None
-        self.movable = False
-        self.order_fallbacks = 0  # slabs that had to be smaller than they should
-        self.full_to_cpu_partial = False  # a full slab that gets an object back goes to the CPU's list (classic)
-        self.typesafe = flags & SLAB_TYPESAFE_BY_RCU != 0
-        self.nr_rcu = 0  # objects that their owner handed to RCU and that are not free yet
-        # Checked mode: called with an object's content when it is freed (True) and handed out (False); may poison it.
-        self.recolour: Callable[[object, bool], None] | None = None
-        seed = config.freelist_random
-        self.freelist_order = FreelistOrder(seed * 65537 + cache_id if seed else 0, self.objs_per_slab)
+class KmemCache(CacheBase):
+    """A cache of objects of one size."""
 
     # -- the front end's ------------------------------------------------------------------------------------------
 
@@ -147,76 +79,6 @@ class KmemCache:
         """Slabs with room that belong to a CPU (classic)."""
         return []
 
-    # -- objects --------------------------------------------------------------------------------------------------
-
-    def find_slot(self, obj: int) -> tuple[Slab, int]:
-        """The slab and slot of address ``obj``; reports an address that is no object of this cache."""
-        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
-        if slab is None or slab.cache is not self:
-            self.bad_address(obj)
-        slot, rest = divmod(obj - slab.base, self.size)
-        if rest or slot >= slab.objects:
-            self.bad_address(obj)
-        return slab, slot
-
-    def bad_address(self, obj: int) -> NoReturn:
-        """Report an address that is no object of this cache."""
-        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
-        whose = "no slab" if slab is None else f"a slab of {slab.cache.name}"
-        if slab is not None and slab.cache is self:
-            whose = "no object's begin in its slab"
-        self.smp.bug("free of a wrong address", f"{obj:#x} given to cache {self.name} is in {whose}")
-
-    def bad_free(self, obj: int) -> NoReturn:
-        """Report an object that is freed and free already."""
-        self.smp.bug("double free", f"object {obj:#x} of {self.name} is free already")
-
-    def free_not_used(self, slab: Slab, slot: int) -> None:
-        """A free of an object that is not plainly in use: it waited for RCU, or was free already."""
-        if slab.live[slot] != SLOT_RCU:
-            self.bad_free(slab.base + slot * self.size)
-        self.nr_rcu -= 1
-
-    def forbidden(self, what: str) -> NoReturn:
-        """Report a slab call from within isolate."""
-        callback = self.smp.this_cpu().no_slab
-        self.smp.bug("slab call inside isolate", f"{callback} calls {what} of {self.name} with the slab lock held")
-
-    def content(self, obj: int) -> object:
-        """What the constructor made for the object at ``obj``; None without a constructor.
-
-        Memory is type-safe: content is recycled with its slot. Looking at the content of a freed object is reported
-        in checked mode, except where it is allowed: in a ``SLAB_TYPESAFE_BY_RCU`` cache, and in an isolated slab, whose
-        objects stay readable until processing ends.
-        """
-        slab, slot = self.find_slot(obj)
-        if self.checked and slab.live[slot] == SLOT_FREE and not (slab.isolated or self.typesafe):
-            self.smp.bug("use after free", f"content of the freed object {obj:#x} of {self.name} is looked at")
-        return slab.contents[slot] if slab.contents else None
-
-    def note_rcu(self, obj: int) -> None:
-        """The owner of ``obj`` has handed it to RCU and will free it after a grace period: shown, and not to be
-        used."""
-        slab, slot = self.find_slot(obj)
-        if slab.live[slot] != SLOT_USED:
-            self.bad_free(obj)
-        slab.live[slot] = SLOT_RCU
-        self.nr_rcu += 1
-
-    def in_use(self, obj: int) -> bool:
-        """Whether ``obj`` is an object that is allocated (waiting for RCU included)."""
-        slab, slot = self.find_slot(obj)
-        return slab.live[slot] != SLOT_FREE
-
-    def objects_of(self, slab: Slab) -> list[int]:
-        """Addresses of a slab's objects that are not on its freelist: what the slab itself believes to be in use."""
-        free = bytearray(slab.objects)
-        for slot in slab.freelist:
-            free[slot] = 1
-        size = self.size
-        base = slab.base
-        return [base + slot * size for slot in range(slab.objects) if not free[slot]]
-
     # -- slabs ------------------------------------------------------------------------------------------------------
 
     def new_slab(self, gfp: int) -> Slab | None:
@@ -240,6 +102,7 @@ class KmemCache:
             if order < self.order:
                 self.order_fallbacks += 1
         slab = Slab(self, pfn, order, order_objects(order, self.size))
+        slab.place = ON_CPU
         slab.freelist = self.freelist_order.first_freelist(slab.objects)
         self.construct(slab)
         for frame in range(pfn, pfn + (1 << order)):
@@ -265,7 +128,7 @@ class KmemCache:
         assert slab.inuse == 0, f"{slab!r} is discarded with objects in it"
         del self.slabs[slab.pfn]
         self.total_objects -= slab.objects
-        slab.place = ON_RCU
+        slab.place = ON_LEAVING
         if self.typesafe:
             self.rcu_slabs[slab.pfn] = slab
             self.rcu.call_rcu(self.free_slab, slab)
@@ -331,6 +194,7 @@ class KmemCache:
             if slab.inuse == 0 and self.node.partial.nr >= self.min_partial:
                 if slab.place == ON_PARTIAL:
                     self.remove_partial(slab)
+                slab.place = ON_LEAVING
                 discard = True
             elif slab.place == ON_NOTHING:
                 self.add_partial(slab, tail=True)
@@ -373,6 +237,7 @@ class KmemCache:
             free = slab.objects - slab.inuse
             if slab.inuse == 0:
                 self.remove_partial(slab)
+                slab.place = ON_LEAVING
                 empty.append(slab)
             elif free <= SHRINK_PROMOTE_MAX:
                 self.remove_partial(slab)

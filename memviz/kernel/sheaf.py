@@ -16,6 +16,7 @@ from memviz.kernel.kmem_cache import KmemCache
 from memviz.kernel.page import GFP_DIRECT_RECLAIM, GFP_KERNEL, PAGE_SHIFT
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.slab import (
+    ON_NOTHING,
     SLAB_LOCK_STATE,
     SLOT_FREE,
     SLOT_USED,
@@ -208,6 +209,7 @@ class SheafCache(KmemCache):
                 break
             if slab.objects <= want - len(taken):
                 self.take_objects(slab, want, taken)
+                slab.place = ON_NOTHING
                 continue
             node.list_lock.lock_irq()
             self.take_objects(slab, want, taken)

@@ -27,10 +27,10 @@ SLOT_RCU: Final = 2  # freed by its owner, waits for a grace period
 # Slab.place: where the slab is.
 ON_NOTHING: Final = 0  # full: on no list (sheaves: also while its objects are taken)
 ON_PARTIAL: Final = 1  # on the node's partial list
-ON_CPU: Final = 2  # a CPU's active slab, frozen (classic)
+ON_CPU: Final = 2  # a CPU's active slab, frozen (classic); also a new one that a CPU has just made
 ON_CPU_PARTIAL: Final = 3  # on a CPU's partial list (classic)
 ON_ISOLATED: Final = 4  # taken off for mobility: objects can only leave it
-ON_RCU: Final = 5  # discarded, its pages wait for a grace period (SLAB_TYPESAFE_BY_RCU)
+ON_LEAVING: Final = 5  # empty, on its way back to the page allocator, maybe after a grace period
 
 # As snapshots show a slab: snapshot.SLAB_*.
 SLAB_PARTIAL: Final = 0

@@ -54,10 +54,12 @@ class Index:
     was found once stayed. ``gfp``: how migrate allocates.
     """
 
-    def __init__(self, slub: Slub, options: MobilityOptions, through_rcu: bool, sound: bool = True) -> None:
+    def __init__(
+        self, slub: Slub, options: MobilityOptions, through_rcu: bool, sound: bool = True, size: int = SIZE
+    ) -> None:
         self.slub = slub
         self.smp = slub.smp
-        self.cache: KmemCache = slub.create_cache("index", SIZE, ctor=Cell)
+        self.cache: KmemCache = slub.create_cache("index", size, ctor=Cell)
         self.cache.setup_mobility(self.isolate, self.migrate, options)
         self.gfp = GFP_ATOMIC if options.guarantee == GUARANTEE_RCU else 0xCC0
         self.lock = SpinLock(slub.smp, "index lock")
@@ -166,11 +168,12 @@ class Index:
         assert stats.active == len(keys), f"{stats.active} objects in use for {len(keys)} keys"
 
 
-def build(smp: Smp, front_end: str, options: MobilityOptions, through_rcu: bool, sound: bool = True) -> Index:
+def build(
+    smp: Smp, front_end: str, options: MobilityOptions, through_rcu: bool, sound: bool = True, size: int = SIZE
+) -> Index:
     pages = PageAlloc(PageFrames(16 * 256), smp, PageAllocConfig())
-    return Index(
-        Slub(pages, Rcu(smp, jiffy_ns=0), smp, SlubConfig(front_end, checked=True)), options, through_rcu, sound
-    )
+    slub = Slub(pages, Rcu(smp, jiffy_ns=0), smp, SlubConfig(front_end, checked=True))
+    return Index(slub, options, through_rcu, sound, size)
 
 
 def scene(scheduler: Scheduler, index: Index, tasks: int = 3) -> None:
@@ -278,6 +281,42 @@ def test_sheaves_that_nobody_looks_after_hand_out_objects_of_an_isolated_slab() 
     options = MobilityOptions(guard_sheaves=False, isolate_all=True)
     verdict = search("sheaves", options, False, True, 600)
     assert verdict.rule == "allocation from an isolated slab"
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("through_rcu", [False, True])
+def test_evacuating_any_page_while_others_allocate_and_free(front_end: str, through_rcu: bool) -> None:
+    """Compaction comes at any moment: slabs that a CPU has just made, filled, or is about to give back."""
+
+    def case(scheduler: Scheduler) -> None:
+        smp = Smp(3, Trace(), RandomScheduler(0))
+        # Eight objects to a slab, four to a sheaf: a new slab is taken in two steps. No empty slab is kept.
+        index = build(smp, front_end, MobilityOptions(), through_rcu, size=4088)
+        index.cache.min_partial = 0
+        smp.scheduler = scheduler
+
+        def evacuate() -> None:
+            for _ in range(12):
+                for pfn in list(index.slub.slab_of_page)[::8]:
+                    index.slub.mobility.evacuate_page(pfn)
+                smp.cond_resched()
+
+        def churn(base: int) -> None:
+            for key in range(base, base + 24):
+                index.insert(key)
+            for key in range(base, base + 24):
+                if key % 8:
+                    index.remove(key)
+                smp.cond_resched()
+
+        smp.spawn(0, "evacuate", evacuate)
+        smp.spawn(1, "churn 1", lambda: churn(0))
+        smp.spawn(2, "churn 2", lambda: churn(100))
+        smp.run(None)
+        index.check({0, 8, 16, 104, 112, 120})
+
+    for verdict in (search_random(case, 60), search_pct(case, 30, 3)):
+        assert verdict.failure is None, f"{verdict.failure} (seed {verdict.seed})"
 
 
 def test_blocked_frees_are_counted_with_their_time() -> None:

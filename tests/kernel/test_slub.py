@@ -377,6 +377,27 @@ def test_content_is_recycled_with_its_slot_not_made_again() -> None:
     assert len(made) == cache.objs_per_slab
 
 
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_content_can_be_poisoned_while_it_is_free(front_end: str) -> None:
+    slub = kernel(front_end)
+    cache = slub.create_cache("test", 576, ctor=Cell)
+
+    def recolour(content: object, freed: bool) -> None:
+        assert isinstance(content, Cell)
+        content.key = 0x6B if freed else 0
+
+    cache.poison(recolour)
+    obj = cache.alloc()
+    assert obj is not None
+    cell = cache.content(obj)
+    assert isinstance(cell, Cell)
+    assert cell.key == 0
+    cache.free(obj)
+    assert cell.key == 0x6B
+    with pytest.raises(ValueError, match="no content to poison"):
+        slub.create_cache("plain", 64).poison(recolour)
+
+
 def test_check_sees_a_lost_object() -> None:
     slub = kernel("sheaves")
     cache = slub.create_cache("test", 576)
