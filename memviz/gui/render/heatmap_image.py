@@ -88,6 +88,7 @@ class HeatmapImage:
         self._columns: Axis | None = None
         self._rows: Axis | None = None
         self._index: Intp = np.zeros((0, 0), np.intp)
+        self._outside: npt.NDArray[np.bool_] | None = None
         self._pixels: U32 = np.zeros((0, 0), np.uint32)
         self._wide: U32 = np.zeros((0, 0), np.uint32)
 
@@ -114,6 +115,8 @@ class HeatmapImage:
         xs = np.arange(self._columns.first, self._columns.first + self._columns.count, dtype=np.intp)
         ys = np.arange(self._rows.first, self._rows.first + self._rows.count, dtype=np.intp)
         self._index = layout.index(self.lod, ys, xs)
+        outside = self._index << self.lod.level >= layout.nr
+        self._outside = outside if outside.any() else None
         self._wide = np.empty((ys.size + 1, width), np.uint32)
         self._pixels = np.empty((height, width), np.uint32)
 
@@ -144,6 +147,8 @@ class HeatmapImage:
         ranks = self.ranks(pyramid)
         cells = np.empty((ranks.shape[0], ranks.shape[1] + 1), np.uint32)
         cells[:, :-1] = np.take(palette, ranks, mode="clip")
+        if self._outside is not None:
+            cells[:, :-1][self._outside] = background
         cells[:, -1] = background
         self._wide[-1] = background
         np.take(cells, self._columns.pixel, axis=1, out=self._wide[:-1], mode="clip")

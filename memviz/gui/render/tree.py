@@ -29,7 +29,8 @@ BOX_H: Final = 31.0
 SLOT_W: Final = 116.0
 """A box and the space to the next."""
 LEAST_SLOT: Final = 66.0
-LEAST_LEVEL_H: Final = 50.0
+LOW_BOX_H: Final = 24.0
+"""Of a box where the view is low."""
 MOST_LEVEL_H: Final = 74.0
 MOST_LIVELY: Final = 8
 """Of so many siblings that something happens to, no more are shown."""
@@ -245,7 +246,8 @@ class _Plan:
         nodes = self.tree.nodes
         top, bottom = int(nodes["shift"].max()), int(nodes["shift"].min())
         levels = max((top - bottom) // 6, 1)
-        level_h = min(max((height - BOX_H - 2 * CAPTION_H) / levels, LEAST_LEVEL_H), MOST_LEVEL_H)
+        box_h = BOX_H if height >= (BOX_H + 12) * levels + BOX_H + CAPTION_H else LOW_BOX_H
+        level_h = min(max((height - box_h - CAPTION_H - 4) / levels, box_h + 8), MOST_LEVEL_H)
         left = (width - self.next * pitch) / 2
         box_w = min(BOX_W, pitch - 8)
         boxes: dict[int, Box] = {}
@@ -254,15 +256,17 @@ class _Plan:
             wide = min(BOX_W * 1.16, self.span[row] * pitch - 8) if row in self.span else box_w
             x = left + (self.column[row] + 0.5) * pitch - wide / 2
             y = (top - shift) / 6 * level_h + 2
-            boxes[row] = _box(nodes[row], row, int(self.tree.parent[row]), (x, y, wide, BOX_H))
+            boxes[row] = _box(nodes[row], row, int(self.tree.parent[row]), (x, y, wide, box_h))
         more = []
         edges = [_edge(boxes[box.parent], box) for box in boxes.values() if box.parent in boxes]
         for row, hidden, column in self.more:
             x = left + (column + 0.5) * pitch - box_w / 2
-            y = boxes[row].y + level_h + 5
-            more.append(More(row, boxes[row].addr, hidden, x, y, box_w, BOX_H - 10))
+            y = boxes[row].y + level_h + 3
+            more.append(More(row, boxes[row].addr, hidden, x, y, box_w, box_h - 6))
             edges.append(Edge(*_lower(boxes[row]), x + box_w / 2, y, "ui.border", True))
-        low = max([box.y for box in boxes.values()] + [one.y for one in more]) + BOX_H + 2 * CAPTION_H
+        low = max([box.y for box in boxes.values()] + [one.y for one in more]) + box_h + CAPTION_H + 2
+        lines = max((len(box.captions) for box in boxes.values()), default=0)
+        low += CAPTION_H * max(lines - 1, 0)
         return Drawing(tuple(boxes.values()), tuple(more), tuple(edges), width, low)
 
 

@@ -242,7 +242,9 @@ class HeatmapView(View):
         counts = heatmap_modes.per_rank(self.pyramid.counts, self.mode.lut(self.snapshot))
         entries = heatmap_modes.legend(self.mode, counts, heatmap_text.managed_frames(self.snapshot))
         colors = tuple(int(color) & 0xFFFFFF for color in heatmap_modes.palette(self.mode, self.theme.tokens))
-        self.legend.show_entries(entries, colors, self.highlight)
+        self.legend.show_entries(
+            entries, colors, self.highlight, heatmap_modes.labels(self.mode)[: len(self.mode.classes)]
+        )
         self.read_out.show_note(heatmap_text.lod_words(self.map.image.lod))
 
     def _recolor(self) -> None:

@@ -12,7 +12,9 @@ from memviz.gui.render.heatmap_modes import LegendEntry
 from memviz.gui.theme import Theme
 
 SWATCH: Final = 12
-GAP: Final = 22
+GAP: Final = 16
+MOST_ROWS: Final = 2
+"""Classes that don't fit into so many rows are left out, the smallest first."""
 
 
 class _Placed(NamedTuple):
@@ -33,42 +35,56 @@ class Legend(QWidget):
         self._highlight = -1
         self._cursor = 0
         self._placed: list[_Placed] = []
-        self._shape: tuple[tuple[int, int], ...] = ()
+        self._labels: tuple[str, ...] = ()
+        self._metrics = QFontMetricsF(theme.font("small"))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Legend: arrow keys choose a class, space singles it out")
 
-    def show_entries(self, entries: tuple[LegendEntry, ...], colors: tuple[int, ...], highlight: int) -> None:
-        """Show ``entries`` in 0xRRGGBB ``colors`` (by rank), the rank ``highlight`` marked."""
-        if (entries, colors, highlight) == (self._entries, self._colors, self._highlight):
+    def show_entries(
+        self, entries: tuple[LegendEntry, ...], colors: tuple[int, ...], highlight: int, labels: tuple[str, ...]
+    ) -> None:
+        """Show ``entries`` in 0xRRGGBB ``colors`` (by rank), the rank ``highlight`` marked.
+
+        ``labels``: of all classes there could be. They decide how high the legend is, so that the map above does not
+        change its shape when a class turns up.
+        """
+        if (entries, colors, highlight, labels) == (self._entries, self._colors, self._highlight, self._labels):
             return
-        self._entries, self._colors, self._highlight = entries, colors, highlight
-        self._cursor = min(self._cursor, max(len(entries) - 1, 0))
+        self._entries, self._colors, self._highlight, self._labels = entries, colors, highlight, labels
         self.setAccessibleDescription(", ".join(f"{entry.label} {entry.share}" for entry in entries))
-        # Places stay while shares change: only another set of classes moves them.
-        shape = tuple((entry.rank, len(entry.share) // 3) for entry in entries)
-        if shape != self._shape:
-            self._shape = shape
-            self._place()
-        else:
-            self._placed = [_Placed(entry, old.rect) for entry, old in zip(entries, self._placed, strict=True)]
+        self._place()
         self.update()
 
     def _place(self) -> None:
-        metrics = QFontMetricsF(self._theme.font("small"))
-        row_height = metrics.height() + 5
-        placed, x, y = [], 0.0, 0.0
-        for entry in self._entries:
-            # Room for the widest share, so that names don't dance.
-            width = SWATCH + 7 + metrics.horizontalAdvance(f"{entry.label} ") + metrics.horizontalAdvance("99 %")
-            if x and x + width > self.width():
-                x, y = 0.0, y + row_height
-            placed.append(_Placed(entry, QRectF(x, y, width, row_height)))
-            x += width + GAP
-        self._placed = placed
-        height = int(y + row_height) + 1
+        self._metrics = QFontMetricsF(self._theme.font("small"))
+        rows = min(MOST_ROWS, self._flow(self._labels)[1])
+        entries = list(self._entries)
+        while entries and self._flow(tuple(entry.label for entry in entries))[1] > rows:
+            entries.remove(min(entries, key=lambda entry: entry.frames))
+        row_height = self._metrics.height() + 5
+        places, _ = self._flow(tuple(entry.label for entry in entries))
+        self._placed = [
+            _Placed(entry, QRectF(x, row * row_height, width, row_height))
+            for entry, (x, row, width) in zip(entries, places, strict=True)
+        ]
+        self._cursor = min(self._cursor, max(len(entries) - 1, 0))
+        height = int(max(rows, 1) * row_height) + 1
         if height != self.height():
             self.setFixedHeight(height)
+
+    def _flow(self, labels: tuple[str, ...]) -> tuple[list[tuple[float, int, float]], int]:
+        """Left edge, row and width of each label, and the number of rows."""
+        # Room for the widest share, so that names don't dance.
+        extra = SWATCH + 7 + self._metrics.horizontalAdvance("  99 %")
+        places, x, row = [], 0.0, 0
+        for label in labels:
+            width = extra + self._metrics.horizontalAdvance(label)
+            if x and x + width > self.width():
+                x, row = 0.0, row + 1
+            places.append((x, row, width))
+            x += width + GAP
+        return places, row + 1
 
     def sizeHint(self) -> QSize:
         """One row at least."""
@@ -93,11 +109,11 @@ class Legend(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Left, right: another class. Space: single it out. Escape: show all."""
         key = event.key()
-        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self._entries:
-            self._cursor = (self._cursor + (1 if key == Qt.Key.Key_Right else -1)) % len(self._entries)
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self._placed:
+            self._cursor = (self._cursor + (1 if key == Qt.Key.Key_Right else -1)) % len(self._placed)
             self.update()
-        elif key in (Qt.Key.Key_Space, Qt.Key.Key_Return) and self._entries:
-            self._toggle(self._entries[self._cursor].rank)
+        elif key in (Qt.Key.Key_Space, Qt.Key.Key_Return) and self._placed:
+            self._toggle(self._placed[self._cursor].entry.rank)
         elif key == Qt.Key.Key_Escape and self._highlight >= 0:
             self.picked.emit(-1)
         else:
@@ -127,7 +143,11 @@ class Legend(QWidget):
             painter.drawRoundedRect(swatch, 3, 3)
             painter.setPen(text if entry.rank == self._highlight else muted)
             baseline = middle + (metrics.ascent() - metrics.descent()) / 2
-            painter.drawText(QPointF(rect.left() + SWATCH + 7, baseline), f"{entry.label} {entry.share}")
+            left = rect.left() + SWATCH + 7
+            painter.drawText(QPointF(left, baseline), entry.label)
+            painter.setPen(text)
+            left += metrics.horizontalAdvance(f"{entry.label}  ")
+            painter.drawText(QPointF(left, baseline), entry.share)
             if self.hasFocus() and number == self._cursor:
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.setPen(QPen(self._theme.color("ui.focus"), 1))

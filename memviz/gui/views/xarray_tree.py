@@ -247,8 +247,10 @@ class XArrayTreeView(View):
         font = self.theme.font("mono-small")
         painter.setFont(font)
         painter.setPen(self.theme.color("ui.muted"))
-        painter.drawText(QPointF(rect.left() + 6, rect.top() + 12.5), box.label)
-        place = QRectF(rect.left() + 6, rect.top() + 17, rect.width() - 12, 10)
+        low = rect.height() < render.BOX_H
+        painter.drawText(QPointF(rect.left() + 6, rect.top() + (11.0 if low else 12.5)), box.label)
+        top = 14.0 if low else 17.0
+        place = QRectF(rect.left() + 6, rect.top() + top, rect.width() - 12, rect.height() - top - 4)
         painter.drawImage(place.topLeft(), overlay.as_image(self._bar(node, box.leaf, place), self._bar_ratio()))
         self._paint_captions(painter, box)
 
