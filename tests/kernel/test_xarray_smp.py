@@ -12,7 +12,7 @@ import pytest
 
 from memviz.kernel.explore import search_all
 from memviz.kernel.rcu import Rcu
-from memviz.kernel.schedule import RandomScheduler, Scheduler
+from memviz.kernel.schedule import Chosen, RandomScheduler, Scheduler
 from memviz.kernel.smp import Smp
 from memviz.kernel.spinlock import SpinLock
 from memviz.kernel.trace import Trace
@@ -205,27 +205,18 @@ def test_a_huge_entry_over_a_node_that_a_reader_stands_on() -> None:
     assert seen == {"page", "huge"}
 
 
-class Directed(Scheduler):
-    """Runs a script: (CPU, label, n) lets the CPU go on until it has come to that label n times more."""
-
-    def __init__(self, script: list[tuple[int, str, int]]) -> None:
-        self.script = script
-        self.smp: Smp | None = None
-
-    def next_cpu(self, runnable: list[int], current: int) -> int:
-        assert self.smp is not None
-        while self.script:
-            cpu, label, left = self.script[0]
-            if cpu not in runnable:
-                self.script.pop(0)
-            elif cpu == current and self.smp.cpus[cpu].label == label:
-                self.script.pop(0)
-                if left > 1:
-                    self.script.insert(0, (cpu, label, left - 1))
-                    return cpu
-            else:
-                return cpu
-        return runnable[0]
+def direct(smp: Smp, chosen: Chosen, script: list[tuple[int, str, int]]) -> None:
+    """Run a script: (CPU, label, n) lets the CPU go on until it has come to that label n times. Stops there."""
+    for cpu, label, times in script:
+        chosen.cpu = cpu
+        smp.stop_before = lambda at, cpu=cpu, label=label: at.id == cpu and at.label == label
+        for _ in range(times):
+            smp.stopped = False
+            smp.run(None)
+            assert smp.stopped, f"CPU {cpu} never came to {label!r}."
+    chosen.cpu = script[-1][0]
+    smp.stop_before = None
+    smp.stopped = False
 
 
 @pytest.mark.parametrize("frees_before_unlink", [True, False])
@@ -243,12 +234,10 @@ def test_an_emptied_node_is_unlinked_before_it_is_handed_to_rcu(frees_before_unl
         (1, "xas_descend", 2),  # but then walks to the emptied node
         (0, "between operations", 1),  # the writer unlinks, unlocks, passes its quiescent state
         (2, "between operations", 2),  # as does the last CPU: the grace period is over
-        (0, "never", 1),  # the node is freed and goes to the other array
+        (0, "between operations", 1),  # the node is freed, and goes to the other array next
     ]
-    scheduler = Directed(script)
     machine = Machine(0, frees_before_unlink=frees_before_unlink)
-    machine.smp.scheduler = scheduler
-    scheduler.smp = machine.smp
+    machine.smp.scheduler = chosen = Chosen()
     xa = machine.xa
     machine.other = other = machine.array("other")
     xa.store(5, "here")
@@ -270,6 +259,7 @@ def test_an_emptied_node_is_unlinked_before_it_is_handed_to_rcu(frees_before_unl
         for _ in range(6):
             machine.smp.op_done()
 
-    assert machine.run(writer, reader, third) == (
-        ["load() found an entry of another array"] if frees_before_unlink else []
-    )
+    for cpu, body in enumerate((writer, reader, third)):
+        machine.smp.spawn(cpu, body.__name__, body)
+    direct(machine.smp, chosen, script)
+    assert machine.run() == (["load() found an entry of another array"] if frees_before_unlink else [])
