@@ -34,6 +34,7 @@ class Button(QToolButton):
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.ArrowCursor)
+        self.setIconSize(QSize(16, 16))
 
     def event(self, event: QEvent) -> bool:
         """Keep Space and Return while focused."""

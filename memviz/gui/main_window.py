@@ -10,7 +10,7 @@ from typing import Final
 
 from PySide6.QtCore import QByteArray, QElapsedTimer, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QToolBar
+from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
 
 from memviz.gui import actions, dialogs, report
 from memviz.gui.docks import Docks
@@ -104,15 +104,14 @@ class MainWindow(QMainWindow):
     def _make_bars(self) -> None:
         self.menu = self._make_menu()
         self.top_bar = TopBar(self.session, self.theme, self.actions_by_name, self.menu)
-        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, self.top_bar)
-        self.addToolBarBreak(Qt.ToolBarArea.TopToolBarArea)
-        line = QToolBar("Status", self)
-        line.setObjectName("status_bar")
-        line.setMovable(False)
-        line.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.status = StatusLine(self.session, self.theme)
-        line.addWidget(self.status)
-        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, line)
+        head = QWidget()
+        box = QVBoxLayout(head)
+        box.setContentsMargins(0, 0, 0, 5)
+        box.setSpacing(0)
+        box.addWidget(self.top_bar)
+        box.addWidget(self.status)
+        self.setMenuWidget(head)
 
     def _make_menu(self) -> QMenu:
         menu = QMenu("memviz", self)

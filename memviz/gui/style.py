@@ -12,9 +12,6 @@ QMainWindow, QDialog { background: $window; }
 QDialog#palette { border: 1px solid $accent; }
 QMainWindow::separator { background: $window; width: 6px; height: 6px; }
 QMainWindow::separator:hover { background: $accent; }
-QToolBar { background: $window; border: 0; padding: 0; spacing: 0; }
-QToolBar#top_bar { padding: 4px 0 3px 0; spacing: 6px; }
-QToolBar#top_bar::separator { background: transparent; width: 8px; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px 6px; }
 QLabel[tone="muted"] { color: $muted; }
 
@@ -22,19 +19,22 @@ QToolButton, QPushButton, QComboBox {
   background: $raised; color: $text; border: 1px solid $raised; border-radius: 5px; padding: 3px 9px; }
 QToolButton:hover, QPushButton:hover, QComboBox:hover { background: $raised_hover; border-color: $raised_hover; }
 QToolButton:pressed, QPushButton:pressed { background: $raised_pressed; }
-QToolButton:checked { background: $selection; border-color: $accent; }
+QToolButton:checked, #top_bar QToolButton:checked { background: $selection; border-color: $accent; }
 QToolButton:disabled, QPushButton:disabled, QComboBox:disabled {
   color: $faint; background: $bar; border-color: $border; }
-QToolButton:focus, QPushButton:focus, QComboBox:focus, QLineEdit:focus { border-color: $focus; }
-QToolButton[flat="true"] { background: transparent; border-color: transparent; padding: 2px 4px; }
+QToolButton:focus, #top_bar QToolButton:focus, QPushButton:focus, QComboBox:focus, #top_bar QComboBox:focus,
+QLineEdit:focus { border-color: $focus; }
+#top_bar QToolButton, #top_bar QComboBox { border-color: $border; }
+QToolButton[flat="true"], #top_bar QToolButton[flat="true"] {
+  background: transparent; border-color: transparent; padding: 2px 4px; }
 QToolButton[flat="true"]:hover { background: $raised_hover; }
 QToolButton[flat="true"]:focus { border-color: $focus; }
-QToolButton[accent="true"], QPushButton[accent="true"] {
+#top_bar QToolButton[accent="true"], QPushButton[accent="true"] {
   background: $accent_button; color: $accent_text; border-color: $accent; }
-QToolButton[accent="true"]:hover, QPushButton[accent="true"]:hover { background: $accent_hover; }
-QToolButton[accent="true"]:pressed, QPushButton[accent="true"]:pressed { background: $accent_pressed; }
-QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
-QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
+#top_bar QToolButton[accent="true"]:hover, QPushButton[accent="true"]:hover { background: $accent_hover; }
+#top_bar QToolButton[accent="true"]:pressed, QPushButton[accent="true"]:pressed { background: $accent_pressed; }
+#top_bar QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
+#top_bar QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
 QToolButton::menu-indicator { image: none; width: 0; }
 QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18px; border-top-right-radius: 5px;
   border-bottom-right-radius: 5px; }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QWidget
 
 from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
 from memviz.gui.render.numbers import bytes_of_frames, rate
@@ -16,19 +16,19 @@ from memviz.kernel.machine import POLICIES
 from memviz.snapshot import Snapshot
 
 
-class TopBar(QToolBar):
+class TopBar(QWidget):
     """The bar; ``actions`` are those of ``actions.build``."""
 
     scenario_chosen = Signal(str)
     order_chosen = Signal(int)
 
     def __init__(self, session: Session, theme: Theme, actions: dict[str, QAction], menu: QMenu) -> None:
-        super().__init__("Top bar")
+        super().__init__()
         self.setObjectName("top_bar")
-        self.setMovable(False)
-        self.setFloatable(False)
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        self.setIconSize(QSize(16, 16))
+        self.setAccessibleName("Top bar")
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 4, 0, 4)
+        self._row.setSpacing(6)
         self._session = session
         self._theme = theme
         self._actions = actions
@@ -57,23 +57,23 @@ class TopBar(QToolBar):
         self.menu_button.setShortcut("F10")
         self.menu_button.setToolTip("Menu (F10)")
         self.menu_button.setAccessibleName("Menu")
-        self.addWidget(self.menu_button)
+        self._row.addWidget(self.menu_button)
 
     def _add_scenarios(self) -> None:
         self.scenarios = Chooser()
         self.scenarios.setObjectName("scenario_chooser")
         self.scenarios.setAccessibleName("Scenario")
         self.scenarios.setToolTip("Which scenario runs")
-        self.scenarios.setMinimumWidth(150)
+        self.scenarios.setMinimumWidth(205)
         self.scenarios.setMaximumWidth(280)
         self.scenarios.activated.connect(self._scenario_activated)
-        self.addWidget(self.scenarios)
-        self.addSeparator()
+        self._row.addWidget(self.scenarios)
+        self._row.addSpacing(2)
 
     def _add_run(self) -> None:
         for name in ("run", "step", "fast"):
             self._add_button(name, icon_only=True)
-        self.addSeparator()
+        self._row.addSpacing(2)
 
     def _add_speed(self) -> None:
         self.speed = Slider(Qt.Orientation.Horizontal)
@@ -99,8 +99,8 @@ class TopBar(QToolBar):
         for widget in (label, self.speed, self.speed_words):
             row.addWidget(widget, 1 if widget is self.speed else 0)
         group.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-        self.addWidget(group)
-        self.addSeparator()
+        self._row.addWidget(group)
+        self._row.addSpacing(2)
 
     def _add_memory(self) -> None:
         self._add_button("defragment", accent=True)
@@ -117,7 +117,7 @@ class TopBar(QToolBar):
         orders.triggered.connect(self._order_triggered)
         self.orders = orders
         self.request.setMenu(orders)
-        self.addSeparator()
+        self._row.addSpacing(2)
 
     def _add_policy(self) -> None:
         self.policy = Button()
@@ -134,18 +134,16 @@ class TopBar(QToolBar):
         self.policy_menu.triggered.connect(self._policy_triggered)
         self.policy.setMenu(self.policy_menu)
         self.policy.setEnabled(False)
-        self.addWidget(self.policy)
-        self.addSeparator()
+        self._row.addWidget(self.policy)
+        self._row.addSpacing(2)
         self._add_button("record")
 
     def _add_source(self) -> None:
         self.source = ElidedLabel(self._theme, "small", "ui.muted")
         self.source.setObjectName("source_words")
         self.source.align_right()
-        self.addWidget(self.source)
-        end = QWidget()
-        end.setFixedWidth(4)
-        self.addWidget(end)
+        self._row.addWidget(self.source, 1)
+        self._row.addSpacing(4)
 
     def _add_button(self, name: str, icon_only: bool = False, accent: bool = False) -> Button:
         button = Button()
@@ -157,7 +155,7 @@ class TopBar(QToolBar):
             button.setToolButtonStyle(style.ToolButtonTextBesideIcon)
         button.setProperty("accent", accent)
         button.setAccessibleName(self._actions[name].text())
-        self.addWidget(button)
+        self._row.addWidget(button)
         return button
 
     # -- what it shows
