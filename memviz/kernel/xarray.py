@@ -156,17 +156,17 @@ class XArray(XArrayLocked):
         self._rcu_read_unlock()
         return None if found is ZERO else found
 
-    def find(self, index: int, last: int = ULONG_MAX, mark: int | None = None) -> tuple[int, object] | None:
-        """The first present entry at ``index..last``, with its index; with ``mark`` only entries marked so."""
+    def find(self, index: int, max: int = ULONG_MAX, mark: int | None = None) -> tuple[int, object] | None:
+        """The first present entry at ``index..max``, with its index; with ``mark`` only entries marked so."""
         xas = XaState(self, index)
         self._rcu_read_lock()
-        entry = self._find(xas, last & ULONG_MAX, mark)
+        entry = self._find(xas, max & ULONG_MAX, mark)
         while xas.retry(entry):
-            entry = self._find(xas, last & ULONG_MAX, mark)
+            entry = self._find(xas, max & ULONG_MAX, mark)
         self._rcu_read_unlock()
         return None if entry is None else (xas.xa_index, entry)
 
-    def find_after(self, index: int, last: int = ULONG_MAX, mark: int | None = None) -> tuple[int, object] | None:
+    def find_after(self, index: int, max: int = ULONG_MAX, mark: int | None = None) -> tuple[int, object] | None:
         """As ``find()``, strictly behind ``index``, and not the multi-index entry that ``index`` lies in.
 
         With ``mark`` it does give that entry again, with its first index, when it is marked, as mainline's does: walk
@@ -176,7 +176,7 @@ class XArray(XArrayLocked):
             return None
         self._rcu_read_lock()
         while True:
-            entry = self._find(xas, last & ULONG_MAX, mark)
+            entry = self._find(xas, max & ULONG_MAX, mark)
             if xas.xa_status != XAS_VALID:
                 break
             if not self._in_sibling(xas) and not xas.retry(entry):
@@ -339,12 +339,12 @@ class XArray(XArrayLocked):
         self.xa_unlock()
         return self._result(xas, old)
 
-    def cmpxchg(self, index: int, old: object, entry: object, gfp: int = GFP_KERNEL) -> object:
-        """Store ``entry`` if ``old`` is there; returns what was there. Raises XArrayError: ENOMEM, EINVAL."""
-        self._refuse_advanced(entry)
+    def cmpxchg(self, index: int, old: object, new: object, gfp: int = GFP_KERNEL) -> object:
+        """Store ``new`` if ``old`` is there; returns what was there. Raises XArrayError: ENOMEM, EINVAL."""
+        self._refuse_advanced(new)
         xas = XaState(self, index)
         self.xa_lock()
-        current = self._xa_cmpxchg(xas, old, entry, gfp)
+        current = self._xa_cmpxchg(xas, old, new, gfp)
         self.xa_unlock()
         return self._result(xas, current)
 
@@ -367,31 +367,29 @@ class XArray(XArrayLocked):
         """Give up a reservation. An index that was stored to since stays as it is."""
         self.cmpxchg(index, ZERO, None, GFP_NOWAIT)
 
-    def alloc(self, entry: object, low: int = 0, high: int = UINT_MAX, gfp: int = GFP_KERNEL) -> int:
-        """Store ``entry`` at the lowest free index of ``low..high`` and return the index.
+    def alloc(self, entry: object, lo: int = 0, hi: int = UINT_MAX, gfp: int = GFP_KERNEL) -> int:
+        """Store ``entry`` at the lowest free index of ``lo..hi`` and return the index.
 
         Raises XArrayError: EBUSY when none is free, ENOMEM, EINVAL in an array that doesn't track free indices."""
         self._refuse_advanced(entry)
         self._require_track_free()
         self.xa_lock()
-        index = self._xa_alloc(XaState(self, 0), entry, low, high, gfp)
+        index = self._xa_alloc(XaState(self, 0), entry, lo, hi, gfp)
         self.xa_unlock()
         if index < 0:
-            raise self._alloc_error(-index, low, high)
+            raise self._alloc_error(-index, lo, hi)
         return index
 
-    def alloc_cyclic(
-        self, entry: object, low: int = 0, high: int = UINT_MAX, gfp: int = GFP_KERNEL
-    ) -> tuple[int, bool]:
+    def alloc_cyclic(self, entry: object, lo: int = 0, hi: int = UINT_MAX, gfp: int = GFP_KERNEL) -> tuple[int, bool]:
         """As ``alloc()``, from behind the index of the last call on (``alloc_next``). Returns the index and whether the
-        search wrapped to ``low``. Indices are 32 bits, as in the kernel."""
+        search wrapped to ``lo``. Indices are 32 bits, as in the kernel."""
         self._refuse_advanced(entry)
         self._require_track_free()
         self.xa_lock()
-        index, wrapped = self._xa_alloc_cyclic(entry, low, high, gfp)
+        index, wrapped = self._xa_alloc_cyclic(entry, lo, hi, gfp)
         self.xa_unlock()
         if index < 0:
-            raise self._alloc_error(-index, low, high)
+            raise self._alloc_error(-index, lo, hi)
         return index, wrapped
 
     def set_mark(self, index: int, mark: int) -> None:
