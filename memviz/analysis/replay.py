@@ -7,59 +7,25 @@ is the policy's. An allocation and its free belong together by the trace's page 
 The trace's machine is not simulated: it had far more memory than the traffic needs and met no pressure. The replay's
 machine has ``PRESSURE`` times the traffic's largest footprint free at its start, and it is not fresh but aged
 (``age``): its free memory lies between pages that stay, as on a box that has run for weeks. Among them is clean page
-cache of nobody in the trace: when memory runs short, reclaim drops it, a cluster of pages at a time, as kswapd and
-direct reclaim would. There is no compaction: what is compared is where pages are placed. A request that may not fail
+cache of nobody in the trace, which reclaim may take. Compaction moves what is movable. A request that may not fail
 (__GFP_NOFAIL) counts as failed where the kernel would begin to kill processes.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
-from random import Random
 from typing import Any, Final
 
-import numpy as np
-
-from memviz.analysis.fragmentation import indices, mixed_blocks
-from memviz.kernel.mmzone import WMARK_HIGH, PageAllocConfig, Zone
-from memviz.kernel.page import (
-    GFP_HIGHUSER_MOVABLE,
-    GFP_KERNEL,
-    GFP_MOVABLE,
-    GFP_NOFAIL,
-    GFP_RECLAIMABLE,
-    MAX_PAGE_ORDER,
-    MIGRATE_MOVABLE,
-    MIGRATE_RECLAIMABLE,
-    NR_PAGE_ORDERS,
-    OWNER_ANON,
-    OWNER_KERNEL,
-    OWNER_NET,
-    OWNER_PAGE_CACHE,
-    OWNER_SLAB,
-    PageFrames,
-)
-from memviz.kernel.page_alloc import PageAlloc
-from memviz.kernel.smp import Smp
-from memviz.kernel.trace import (
-    ALLOC_FAILED,
-    MM_PAGE_ALLOC,
-    MM_PAGE_ALLOC_EXTFRAG,
-    MM_PAGE_FREE,
-    Trace,
-)
+from memviz.analysis.replay_machine import RESIDENT, Index, ReplayMachine
+from memviz.kernel.page import GFP_MOVABLE, GFP_NOFAIL, GFP_RECLAIMABLE, MAX_PAGE_ORDER, NR_PAGE_ORDERS
+from memviz.kernel.trace import ALLOC_FAILED, MM_PAGE_ALLOC, MM_PAGE_ALLOC_EXTFRAG, MM_PAGE_FREE, Trace
+from memviz.kernel.vmstat import PGMIGRATE_SUCCESS
 from memviz.snapshot import Structured
 
 BATCHED: Final = 1
 """Field ``c`` of an MM_PAGE_FREE event that was a ``mm_page_free_batched``: it frees only what nothing freed before."""
 
 PRESSURE: Final = 1.15
-_RESIDENT: Final = 0.2  # of memory: what the machine's life so far has left in it
-_RESIDENT_KERNEL: Final = 0.4  # of that: kernel memory and slabs, which stay; the rest is page cache
-_SWAP_CLUSTER_MAX: Final = 32
-_ROUNDS: Final = 2
-_OWNERS: Final = {MIGRATE_MOVABLE: OWNER_ANON, MIGRATE_RECLAIMABLE: OWNER_SLAB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +46,6 @@ POLICIES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """The free memory of one moment. Tuples have one number an order, 0 to 10."""
-
-    free_pages: int
-    nr_free: tuple[int, ...]
-    """Free blocks, as /proc/buddyinfo."""
-    unusable: tuple[int, ...]
-    """unusable_free_index, thousandths."""
-    fragmentation: tuple[int, ...]
-    """fragmentation_index, thousandths; -1000: a request would not fail."""
-    mixed_blocks: int
-    """Pageblocks that hold movable pages together with ones that cannot move."""
-
-
-@dataclass(frozen=True, slots=True)
 class Replayed:
     """What one policy made of the traffic."""
 
@@ -110,6 +61,8 @@ class Replayed:
     """Fallbacks below pageblock order: they mix what moves with what does not."""
     reclaimed: int
     """Pages of page cache that had to go."""
+    migrated: int
+    """Pages that compaction moved."""
     at_peak: Index
     at_end: Index
     digest: str
@@ -216,150 +169,8 @@ class Traffic:
 
 def memory_mib(peak_pages: int) -> int:
     """The size of machine on which ``PRESSURE`` times ``peak_pages`` is free beside what stays and what is reserved."""
-    frames = peak_pages * PRESSURE / (1 - _RESIDENT)
+    frames = peak_pages * PRESSURE / (1 - RESIDENT)
     return max(16, int(frames * 1.02 / 256) + 1 + 17)  # 1/64 for page descriptors; DMA and the kernel's image
-
-
-class ReplayMachine:
-    """A page allocator with an aged memory."""
-
-    def __init__(self, mib: int, cpus: int, seed: int) -> None:
-        self.trace = Trace()
-        self.smp = Smp(cpus, self.trace)
-        self.mem = PageFrames(mib * 256)
-        self.alloc = PageAlloc(self.mem, self.smp, PageAllocConfig())
-        self._random = Random(seed).random
-        self._resident = int(self.mem.nr * _RESIDENT)
-        self._cache: list[int] = []  # clean page cache that reclaim may drop, in the order that it would
-        self.reclaimed = 0
-
-    def age(self) -> None:
-        """Live through some rounds of: memory full of page cache, some of it dropped, kernel memory into the gaps.
-
-        What is left at the end is scattered and stays. Depends on size and seed only.
-        """
-        kernel: list[int] = []
-        for _ in range(_ROUNDS):
-            cache = self._fill(GFP_HIGHUSER_MOVABLE, OWNER_PAGE_CACHE, self.mem.nr)
-            self._shuffle(cache)
-            gap = len(cache) // 12
-            for pfn in cache[:gap]:
-                self.alloc.free_pages(pfn, 0)
-            for gfp, owner, part in ((GFP_KERNEL, OWNER_KERNEL, 0.3), (GFP_KERNEL | GFP_RECLAIMABLE, OWNER_SLAB, 0.5)):
-                kernel += self._fill(gfp, owner, int(gap * part))
-            for pfn in cache[gap:]:
-                self.alloc.free_pages(pfn, 0)
-            self._shuffle(kernel)
-            keep = int(self._resident * _RESIDENT_KERNEL)
-            for pfn in kernel[keep:]:
-                self.alloc.free_pages(pfn, 0)
-            del kernel[keep:]
-        stays = self._fill(GFP_HIGHUSER_MOVABLE, OWNER_PAGE_CACHE, self.mem.nr)
-        self._shuffle(stays)
-        self._cache = stays[: max(0, self._resident - len(kernel))]
-        for pfn in stays[len(self._cache) :]:
-            self.alloc.free_pages(pfn, 0)
-        self.alloc.drain_all_pages()
-        self.alloc.try_to_free_pages = self._try_to_free_pages
-        self.alloc.zone_reclaimable_pages = self._zone_reclaimable_pages
-        self.alloc.wakeup_kswapd = self._wakeup_kswapd
-
-    def _try_to_free_pages(self, order: int, gfp: int) -> int:
-        """Direct reclaim: a cluster of page cache, at least as much as was asked for."""
-        count = min(len(self._cache), max(_SWAP_CLUSTER_MAX, 1 << order))
-        for _ in range(count):
-            self.alloc.free_pages(self._cache.pop(), 0)
-        self.reclaimed += count
-        return count
-
-    def _zone_reclaimable_pages(self, zone: Zone) -> int:
-        return len(self._cache) if zone is self.alloc.zones[-1] else 0
-
-    def _wakeup_kswapd(self, zone: Zone, order: int) -> None:
-        """kswapd, done at once: up to the high watermark with its boost, which has served its purpose then."""
-        while zone.nr_free <= zone.wmark_pages(WMARK_HIGH) and self._try_to_free_pages(0, 0):
-            pass
-        zone.watermark_boost = 0
-
-    def _fill(self, gfp: int, owner: int, count: int) -> list[int]:
-        """Up to ``count`` pages, fewer when memory ends."""
-        got: list[int] = []
-        while len(got) < count:
-            pfn = self.alloc.alloc_pages(0, gfp, owner)
-            if pfn is None:
-                break
-            got.append(pfn)
-        return got
-
-    def _shuffle(self, pfns: list[int]) -> None:
-        """Fisher and Yates, from ``Random.random`` alone: its sequence is the same in every version of Python."""
-        random = self._random
-        for last in range(len(pfns) - 1, 0, -1):
-            other = int(random() * (last + 1))
-            pfns[last], pfns[other] = pfns[other], pfns[last]
-
-    def index(self) -> Index:
-        """The state of free memory: all zones together, as one zone."""
-        nr_free = [0] * NR_PAGE_ORDERS
-        for zone in self.alloc.zones:
-            for order, blocks in enumerate(zone.nr_free_blocks()):
-                nr_free[order] += blocks
-        both = indices(nr_free)
-        return Index(
-            free_pages=sum(blocks << order for order, blocks in enumerate(nr_free)),
-            nr_free=tuple(nr_free),
-            unusable=both.unusable,
-            fragmentation=both.fragmentation,
-            mixed_blocks=mixed_blocks(np.frombuffer(self.mem.owner, np.uint8)),
-        )
-
-    def replay(self, traffic: Traffic, policy: Policy) -> Replayed:
-        """Send the traffic through."""
-        alloc, smp = self.alloc, self.smp
-        alloc.config.defrag_mode = policy.defrag_mode
-        alloc.config.watermark_boost_factor = policy.watermark_boost_factor
-        for zone in alloc.zones:
-            zone.watermark_boost = 0
-        self.trace.notable.clear()
-        first_fallback = self.trace.counts[MM_PAGE_ALLOC_EXTFRAG]
-        failed = [0] * NR_PAGE_ORDERS
-        placed: dict[int, tuple[int, int]] = {}
-        counts = Fallbacks(self.trace)
-        at_peak = self.index()
-        for number, (cpu, allocation, order, migratetype, gfp) in enumerate(traffic.steps):
-            smp.current = smp.cpus[cpu]
-            if order < 0:
-                block = placed.pop(allocation, None)
-                if block is not None:
-                    alloc.free_pages(*block)
-                continue
-            pfn = alloc.alloc_pages(order, gfp, _OWNERS.get(migratetype, OWNER_NET))
-            if pfn is None:
-                failed[order] += 1
-            else:
-                placed[allocation] = (pfn, order)
-            if number + 1 == traffic.peak_step:
-                at_peak = self.index()
-            counts.collect()
-        return Replayed(
-            policy=policy.name,
-            explanation=policy.explanation,
-            failed=tuple(failed),
-            fallbacks=self.trace.counts[MM_PAGE_ALLOC_EXTFRAG] - first_fallback,
-            claimed=counts.claimed,
-            polluting=counts.polluting,
-            reclaimed=self.reclaimed,
-            at_peak=at_peak,
-            at_end=self.index(),
-            digest=self.digest(),
-        )
-
-    def digest(self) -> str:
-        """A fingerprint of where everything lies."""
-        state = hashlib.blake2b(digest_size=16)
-        for flat in (self.mem.owner, self.mem.order, self.mem.flags, self.mem.pageblock_mt):
-            state.update(flat)
-        return state.hexdigest()
 
 
 class Fallbacks:
@@ -367,6 +178,7 @@ class Fallbacks:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
+        self.fallbacks = 0
         self.claimed = 0
         self.polluting = 0
 
@@ -376,8 +188,41 @@ class Fallbacks:
         while ring:
             _, _, _, kind, _, _, fallback_order, types = ring.popleft()
             if kind == MM_PAGE_ALLOC_EXTFRAG:
+                self.fallbacks += 1
                 self.claimed += types & 1
                 self.polluting += fallback_order < 9
+
+
+def run(machine: ReplayMachine, traffic: Traffic, policy: Policy) -> Replayed:
+    """Send the traffic through an aged machine under one policy."""
+    alloc = machine.alloc
+    alloc.config.defrag_mode = policy.defrag_mode
+    alloc.config.watermark_boost_factor = policy.watermark_boost_factor
+    counts = Fallbacks(machine.trace)
+    failed = [0] * NR_PAGE_ORDERS
+    at_peak = machine.index()
+    for number, (cpu, allocation, order, migratetype, gfp) in enumerate(traffic.steps, start=1):
+        if order < 0:
+            machine.give_back(cpu, allocation)
+            continue
+        if not machine.request(cpu, allocation, order, migratetype, gfp):
+            failed[order] += 1
+        if number == traffic.peak_step:
+            at_peak = machine.index()
+        counts.collect()
+    return Replayed(
+        policy=policy.name,
+        explanation=policy.explanation,
+        failed=tuple(failed),
+        fallbacks=counts.fallbacks,
+        claimed=counts.claimed,
+        polluting=counts.polluting,
+        reclaimed=machine.cache.dropped,
+        migrated=alloc.vmstat.events[PGMIGRATE_SUCCESS],
+        at_peak=at_peak,
+        at_end=machine.index(),
+        digest=machine.digest(),
+    )
 
 
 def replay(
@@ -393,7 +238,7 @@ def replay(
     for policy in policies:
         machine = ReplayMachine(size, traffic.cpus, seed)
         machine.age()
-        results.append(machine.replay(traffic, policy))
+        results.append(run(machine, traffic, policy))
     return Comparison(
         memory_mib=size,
         seed=seed,

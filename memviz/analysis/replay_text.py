@@ -43,9 +43,11 @@ def _column(found: Comparison, one: Replayed) -> dict[str, int]:
     column["fallbacks to another migratetype"] = one.fallbacks
     column["  that mix types in a pageblock"] = one.polluting
     column["page cache reclaimed"] = one.reclaimed
+    column["pages that compaction moved"] = one.migrated
     for when, index in (("peak", one.at_peak), ("end", one.at_end)):
         column[f"{when}: free page frames"] = index.free_pages
         column[f"{when}: mixed pageblocks"] = index.mixed_blocks
+        column[f"{when}: free 2 MiB blocks"] = sum(blocks << order for order, blocks in enumerate(index.nr_free[9:]))
         for order in _ORDERS:
             column[f"{when}: unusable, order {order}"] = index.unusable[order]
             column[f"{when}: fragmentation, order {order}"] = index.fragmentation[order]
