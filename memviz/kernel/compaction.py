@@ -59,6 +59,8 @@ from memviz.kernel.page import (
     NR_OWNERS,
     NR_PAGE_ORDERS,
     OWNER_NAMES,
+    OWNER_RESERVED,
+    OWNER_UNKNOWN,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     PG_HEAD,
@@ -390,7 +392,8 @@ class Compaction:
     def tell_pin(self, pin: int) -> None:
         """Tell whoever watches the request what pins a block. NO_PFN: nothing does."""
         observer = watching(self.page_alloc)
-        if observer is not None and pin != NO_PFN:
+        # Reserved memory never was a candidate: naming it would only hide who could leave.
+        if observer is not None and pin != NO_PFN and self.mem.owner[pin] not in (OWNER_RESERVED, OWNER_UNKNOWN):
             observer.pinned(self.name_of(pin), pin >> PAGEBLOCK_ORDER, pin)
 
     def name_of(self, pfn: int) -> str:

@@ -92,15 +92,25 @@ class Lruvec:
 
     def mark_page_accessed(self, pfn: int) -> None:
         """Somebody used the page: unreferenced becomes referenced, referenced and inactive becomes active."""
+        if self.lock.real is None:
+            self.mark(pfn)
+            return
+        self.lock.lock()
+        self.mark(pfn)
+        self.lock.unlock()
+
+    # -- lock held -----------------------------------------------------------------------------------------------------
+
+    def mark(self, pfn: int) -> None:
+        """``mark_page_accessed()``. Wants ``lock`` held, as flags change."""
         flag = self.flags[pfn]
         if not flag & PG_REFERENCED:
             self.flags[pfn] = flag | PG_REFERENCED
-        elif flag & (PG_LRU | PG_ACTIVE) == PG_LRU and self.folio_isolate_lru(pfn):
+        elif flag & (PG_LRU | PG_ACTIVE) == PG_LRU:
+            self.delete(pfn)
             self.flags[pfn] = (self.flags[pfn] | PG_ACTIVE) & ~PG_REFERENCED
             self.activated += 1
-            self.folio_add_lru(pfn)
-
-    # -- lock held -----------------------------------------------------------------------------------------------------
+            self.add(pfn)
 
     def add(self, pfn: int) -> None:
         """``lruvec_add_folio()``: at the head. Wants ``lock`` held."""

@@ -20,7 +20,7 @@ from memviz.kernel.mmzone import PageAllocConfig
 from memviz.kernel.page import GFP_KERNEL, MAX_PAGE_ORDER, OWNER_HUGE, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.rcu import Rcu
-from memviz.kernel.request import RequestAnatomy, RequestRecorder
+from memviz.kernel.request import RequestAnatomy, RequestRecorder, watching
 from memviz.kernel.schedule import RandomScheduler, Scheduler
 from memviz.kernel.slab import SlubConfig
 from memviz.kernel.slab_mobility import DefragPass, SlabMobility
@@ -206,8 +206,8 @@ class Machine:
         return len(self.dcache.lru)
 
     def count_shadow_nodes(self) -> int:
-        """Shadow nodes beyond what the page cache's size justifies (``count_shadow_nodes``): one for eight pages."""
-        return max(len(self.workingset.shadow_nodes) - (sum(self.vmscan.lruvec.size) >> 3), 0)
+        """Shadow nodes beyond what ``workingset`` lets be (``count_shadow_nodes``)."""
+        return max(len(self.workingset.shadow_nodes) - self.workingset.max_nodes, 0)
 
     def cache_name(self, pfn: int) -> str:
         """The slab cache that a page frame belongs to, "" when it is no slab page."""
@@ -230,6 +230,22 @@ class Machine:
         self.smp.run_task(0, "compact_memory", body)
         return migrated[0]
 
+    def defrag_for_request(self, order: int) -> int:
+        """Slab defragmentation as a stage of a request; returns pages freed. Tells whoever watches the request."""
+        ledger = self.mobility.ledger
+        passes = ledger.count
+        freed = self.mobility.defrag_for_request(order)
+        if freed:
+            self.compaction.blocks_changed()
+        observer = watching(self.page_alloc)
+        for done in ledger.passes:
+            if observer is not None and done.number > passes:
+                observer.figure(f"{done.cache} slabs", done.slabs_freed)
+                observer.figure("objects moved", done.objects_moved)
+                observer.figure("objects evicted", done.objects_evicted)
+                observer.figure("slabs busy", done.refusals())
+        return freed
+
     def set_policy(self, name: str, value: str) -> None:
         """Turn a switch; raises ValueError that names what there is."""
         if name not in POLICIES:
@@ -245,7 +261,7 @@ class Machine:
         elif name == "dentries":
             self.dcache.setup_mobility(value == "evict")
         elif name == "request_defrag":
-            self.page_alloc.defrag_slabs = self.mobility.defrag_for_request if value == "on" else None
+            self.page_alloc.defrag_slabs = self.defrag_for_request if value == "on" else None
         elif name == "compact_slabs":
             self.compaction.isolate_slab = self.mobility.evacuate_page if value == "on" else None
         elif name == "background_defrag":

@@ -291,6 +291,7 @@ class RequestRecorder(RequestObserver):
         parts = [(seen.slab_held, "by slab pages")]
         parts.extend((count, f"by {name} pages") for name, count in seen.fixed_by.items())
         parts.append((seen.huge, "by huge pages"))
+        parts.append((seen.highatomic, "for atomic requests"))
         parts = sorted((part for part in parts if part[0]), key=part_key)[:3]
         if not parts:
             return f"none of {seen.unit(seen.total)} is free"
@@ -381,4 +382,10 @@ def outcome_of(stage: RequestStage, text: str) -> str:
             parts.append(f"pinned by {who} {stage.pin_counts[who]:,}×")
     elif stage.name == "compaction" and figures.get("deferred"):
         return "deferred: it failed here before"
+    elif stage.name == "slab defrag":
+        for name, value in figures.items():
+            if name.endswith(" slabs"):
+                parts.append(f"{name.removesuffix(' slabs')}: {value:,} slabs")
+            else:
+                parts.append(f"{value:,} {name.removeprefix('slabs ')}")
     return " · ".join(parts) if parts else text

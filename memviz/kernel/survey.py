@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memviz.kernel.page import (
+    MIGRATE_HIGHATOMIC,
     OWNER_ANON,
     OWNER_FREE,
     OWNER_HUGE,
@@ -72,6 +73,7 @@ class Survey:
         self.order = max(order, SMALLEST_ORDER)
         self.total = 0
         self.free = 0
+        self.highatomic = 0  # free, but kept for requests that can't wait
         self.movable = 0  # nothing in it but free frames and pages that could move
         self.slab_held = 0  # slab pages are all that keeps it
         self.slab_movable = 0  # ... and every one of them belongs to a movable cache
@@ -162,7 +164,10 @@ def judge(result: Survey, mem: PageFrames, slub: Slub | None, low: int, frames: 
         result.movable += 1
         return
     else:
-        result.free += 1
+        if mem.pageblock_mt[low >> PAGEBLOCK_ORDER] == MIGRATE_HIGHATOMIC:
+            result.highatomic += 1
+        else:
+            result.free += 1
         return
     in_the_way = len(frames.translate(None, NOT_IN_THE_WAY))
     if len(result.nearest) < MAX_NEAREST or in_the_way < result.nearest[-1][0]:
