@@ -33,12 +33,6 @@ Example: memviz aged-file-server --seed 7
 """
 
 
-class Failed(click.ClickException):
-    """The command could not do what was asked: one line, exit code 1."""
-
-    exit_code = 1
-
-
 class _Commands(click.Group):
     """Commands are loaded when they are asked for; what is no command is the name of a scenario to open."""
 

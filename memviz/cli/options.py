@@ -21,6 +21,13 @@ REAL_TRACE_SUMMARY: Final = (
 
 DEFAULT_SCENARIO: Final = "aged-file-server"
 
+
+class Failed(click.ClickException):
+    """The command could not do what was asked: one line, exit code 1."""
+
+    exit_code = 1
+
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 seed: Final[Decorator] = click.option(

@@ -11,6 +11,8 @@ from memviz import resources
 from memviz.analysis.replay import replay
 from memviz.analysis.replay_text import comparison_text
 from memviz.cli import options
+from memviz.cli.options import Failed
+from memviz.kernel.smp import KernelBug
 from memviz.sources.ftrace import read_trace
 from memviz.sources.headless import run_scenario
 
@@ -53,7 +55,15 @@ def command(
     if trace is not None:
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
     loaded, machine = options.build(scenario, seed, memory_mib)
-    result = run_scenario(scenario, loaded, machine, ops, options.progress())
+    try:
+        result = run_scenario(scenario, loaded, machine, ops, options.progress())
+    except (KernelBug, AssertionError) as error:
+        config = machine.config
+        again = f"memviz run {scenario} --seed {config.seed} --memory-mib {config.memory_mib}"
+        again += f" --ops {loaded.ops if ops is None else ops}"
+        raise Failed(
+            f"the machine broke a rule after {machine.ops:,} operations: {error}; repeat it with: {again}"
+        ) from error
     click.echo(result.as_json() if as_json else result.as_text())
 
 

@@ -72,6 +72,7 @@ class _Host:
         self._seq = 0
         self._asked = False
         self._changed = True
+        self._spec: SourceSpec | None = None
         self._source: Source | None = None
         self._last: Snapshot | None = None
         self._failed = False
@@ -120,6 +121,7 @@ class _Host:
                 self._make(*values)
 
     def _make(self, spec: SourceSpec) -> None:
+        self._spec = spec
         try:
             self._source = spec.make()
         except Exception as error:
@@ -150,7 +152,13 @@ class _Host:
 
     def _fail(self, error: Exception) -> None:
         """The source is broken: keep what can still be seen of it, and say why."""
-        report = "".join(traceback.format_exception(error))
+        report = ""
+        if self._spec is not None:
+            arguments = ", ".join(f"{name}={value!r}" for name, value in self._spec.arguments.items())
+            report = f"{self._spec.factory} ({arguments})\n"
+        if self._last is not None:
+            report += f"last Snapshot shown: after {self._last.ops} operations, {self._last.time_ns} ns\n"
+        report += "\n" + "".join(traceback.format_exception(error))
         for stack in getattr(error, "stacks", ()):
             report += f"\n{stack}"
         last = self._last

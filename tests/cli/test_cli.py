@@ -12,6 +12,7 @@ import pytest
 
 from memviz import __version__
 from memviz.cli.main import main
+from memviz.workload.file_server import FileServer
 
 TRACE = """\
  sort-77 [001] ....1 10.000001: mm_page_alloc: pfn=0x1000 order=0 migratetype=1 gfp_flags=GFP_HIGHUSER_MOVABLE
@@ -205,6 +206,22 @@ def test_the_text_report_tells_the_story(capsys: pytest.CaptureFixture[str], sce
     assert said.code == 0
     for line in ("Small", "Ask for eight pages.", "Request 1: order 3", "Who pins pageblocks", "xa_node", "digest "):
         assert line in said.out
+
+
+def test_a_machine_that_breaks_a_rule_says_how_to_repeat_it(
+    capsys: pytest.CaptureFixture[str], scenario: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(self: FileServer, cpu: int) -> None:
+        self.machine.smp.current.preempt += 1
+        self.machine.smp.might_sleep("a test")
+
+    monkeypatch.setattr(FileServer, "step", step)
+    said = memviz(capsys, "run", scenario, "--seed", "9", "--ops", "70")
+    assert said.code == 1
+    assert said.out == ""
+    assert "sleeping function called from invalid context: a test on CPU" in said.err
+    assert said.err.endswith(f"repeat it with: memviz run {scenario} --seed 9 --memory-mib 48 --ops 70\n")
+    assert said.err.count("\n") == 1
 
 
 def test_a_command_without_a_window_loads_no_toolkit(scenario: Path) -> None:

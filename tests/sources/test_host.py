@@ -166,6 +166,7 @@ def test_exception_in_the_source_is_a_snapshot_with_a_report(client: HostClient)
         "The run has stopped because of an error in memviz (RuntimeError: count 3 was one too many); "
         "please save the report and send it."
     )
+    assert client.report.startswith("counting_source:CountingSource (fail_at=3, running=True)\n")
     assert "counting_source.py" in client.report
     assert client.report.rstrip().endswith("one too many")
     assert client.alive
