@@ -60,8 +60,8 @@ class Settings:
     @property
     def order(self) -> int:
         """The order that the request button asks for."""
-        found = self._store.value("order", 9, type=int)
-        return found if isinstance(found, int) and 0 <= found <= 10 else 9
+        found = str(self._store.value("order", "9", type=str))
+        return int(found) if found.isdecimal() and int(found) <= 10 else 9
 
     @order.setter
     def order(self, order: int) -> None:

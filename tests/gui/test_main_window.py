@@ -242,14 +242,24 @@ def test_layout_theme_and_order_are_remembered(qtbot: QtBot, window: MainWindow,
     assert again.actions_by_name["request"].text().startswith("Request order 5")
 
 
-def test_settings_of_another_version_are_left_alone(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_layout_of_another_version_is_not_used(qtbot: QtBot, window: MainWindow) -> None:
+    window.docks.all["timeline"].close()
     window.close()
-    store = QSettings()
-    store.setValue("version", VERSION + 1)
-    store.setValue("window/state", QByteArray(b"not a layout"))
+    QSettings().setValue("version", VERSION + 1)
     again = MainWindow([], Theme("dark"), Settings())
     qtbot.addWidget(again)
     assert all(not dock.isHidden() for dock in again.docks.all.values())
+
+
+def test_a_damaged_layout_is_not_used(qtbot: QtBot, window: MainWindow) -> None:
+    window.close()
+    QSettings().setValue("window/state", QByteArray(b"not a layout"))
+    QSettings().setValue("window/geometry", "nor a place")
+    QSettings().setValue("order", "many")
+    again = MainWindow([], Theme("dark"), Settings())
+    qtbot.addWidget(again)
+    assert all(not dock.isHidden() for dock in again.docks.all.values())
+    assert again.actions_by_name["request"].text().startswith("Request order 9")
 
 
 def test_the_theme_changes_everything_that_is_painted(qtbot: QtBot, window: MainWindow) -> None:

@@ -1,0 +1,55 @@
+"""What all panels share."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from memviz.gui.panel import PanelHeader, wrap
+from memviz.gui.theme import Theme
+
+
+def test_the_header_cuts_the_subtitle_and_not_the_buttons(qtbot: QtBot, theme: Theme) -> None:
+    header = PanelHeader("Physical memory", theme)
+    qtbot.addWidget(header)
+    button = header.add_button("Fit", "Show everything")
+    header.subtitle = "262,144 frames · zone Normal · 512 pageblocks"
+    for width in (1000, 300, 120):
+        header.resize(width, header.height())
+        header.grab()
+        assert button.geometry().right() <= width
+    assert header.accessibleName() == "Physical memory"
+    assert header.accessibleDescription() == header.subtitle
+
+
+def test_a_subtitle_that_changes_costs_no_layout(qtbot: QtBot, theme: Theme) -> None:
+    header = PanelHeader("Events", theme)
+    qtbot.addWidget(header)
+    header.show()
+    before = header.sizeHint()
+    header.subtitle = "x" * 500
+    assert header.sizeHint() == before
+
+
+def test_a_new_theme_gives_icons_their_colour(qtbot: QtBot, theme: Theme) -> None:
+    header = PanelHeader("Events", theme)
+    qtbot.addWidget(header)
+    button = header.add_button("", "Close", "x")
+    assert button.toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonIconOnly
+    assert button.accessibleName() == "Close"
+    assert not button.icon().isNull()
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_wrapped_text_is_cut_in_its_last_line(qtbot: QtBot, theme: Theme, lines: int) -> None:
+    text = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    found = wrap(text, theme.font(), 130, lines)
+    assert len(found) == lines
+    assert found[-1].endswith("…")
+    assert text.startswith(" ".join(found)[:-1].rstrip())
+
+
+def test_text_that_fits_is_left_as_it_is(qtbot: QtBot, theme: Theme) -> None:
+    assert wrap("It fits.", theme.font(), 500, 3) == ["It fits."]
+    assert wrap("", theme.font(), 500, 3) == []

@@ -1,0 +1,54 @@
+"""The anatomy of a request, on the screen."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.gui.views.request import RequestView
+from memviz.sources.base import RequestPages
+from tests.gui.screen import colours, shown
+from tests.gui.synthetic import SyntheticSource
+
+
+def request_view(qtbot: QtBot, selection: Selection, theme: Theme, height: int = 260) -> RequestView:
+    view = RequestView(selection, theme)
+    shown(qtbot, view, 480, height)
+    source = SyntheticSource(262_144)
+    source.command(1, RequestPages(9, 0))
+    view.show_snapshot(source.snapshot())
+    return view
+
+
+def test_a_failed_request_says_why_and_what_pinned_it(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = request_view(qtbot, selection, theme)
+    assert view.words() == [
+        "Order 9 failed: slabs of xa_node hold 41 blocks; moving 88 objects would free 3 of them.",
+        "fast path: no free block ≥ 9 in Normal",
+        "reclaim: 1,204 pages dropped",
+        "compaction: 37 blocks scanned · 9,802 moved · pinned by slab 41×",
+        "Pinned by xa_node in block 340, dentry in block 12",
+    ]
+    assert {theme.color("chart.failed").name(), theme.color("chart.compaction").name()} <= colours(view)
+
+
+def test_a_link_selects_the_page_that_pinned(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = request_view(qtbot, selection, theme)
+    view.grab()
+    box, pfn = view._links[0]
+    qtbot.mouseMove(view, box.center().toPoint())
+    qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=box.center().toPoint())
+    assert selection.now.pfn == pfn == 0x2A94F
+    qtbot.keyClick(view, Qt.Key.Key_Right)
+    assert selection.now.pfn == 0x1801
+
+
+@pytest.mark.parametrize("height", [60, 120, 400])
+def test_all_stages_are_painted_at_any_height(qtbot: QtBot, selection: Selection, theme: Theme, height: int) -> None:
+    view = request_view(qtbot, selection, theme, height + 44)
+    if height >= 120:
+        assert theme.color("chart.compaction").name() in colours(view)
+    assert not view.grab().isNull()

@@ -1,0 +1,67 @@
+"""The timeline: cursor, markers, zoom."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, Qt
+from pytestqt.qtbot import QtBot
+
+from memviz.gui.render.history import History
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.gui.views.timeline import TimelineView
+from memviz.sources.base import RequestPages, Run
+from tests.gui.screen import colours, shown
+from tests.gui.synthetic import SyntheticSource
+
+
+def timeline(qtbot: QtBot, selection: Selection, theme: Theme) -> TimelineView:
+    history = History()
+    source = SyntheticSource(8192)
+    source.command(1, Run())
+    for i in range(100):
+        if i == 50:
+            source.command(2, RequestPages(9, 0))
+        history.add(source.snapshot())
+    view = TimelineView(selection, theme, history)
+    shown(qtbot, view, 1022, 110)
+    view.show_snapshot(source.snapshot())
+    return view
+
+
+def test_a_click_sets_the_time_cursor(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = timeline(qtbot, selection, theme)
+    begin, end = view.shown()
+    qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(view.width() // 4, 30))
+    assert abs(selection.now.time_ns - (begin + (end - begin) // 4)) <= (end - begin) / view.width()
+    assert theme.color("chart.cursor").name() in colours(view)
+
+
+def test_a_click_on_a_marker_picks_its_event(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = timeline(qtbot, selection, theme)
+    marker = view.history.markers[0]
+    qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(int(view.x_of(marker.time_ns)) + 2, 40))
+    assert selection.now.event == marker.seq
+    assert selection.now.time_ns == marker.time_ns
+
+
+def test_the_wheel_zooms_around_the_pointer_and_a_double_click_shows_all(
+    qtbot: QtBot, selection: Selection, theme: Theme
+) -> None:
+    view = timeline(qtbot, selection, theme)
+    begin, end = view.shown()
+    fixed = view.time_at(250)
+    view.zoom(0.5, 250)
+    assert abs(view.time_at(250) - fixed) <= (end - begin) / view.width()
+    assert view.shown()[1] - view.shown()[0] == (end - begin) // 2
+    qtbot.mousePress(view, Qt.MouseButton.LeftButton, pos=QPoint(500, 30))
+    qtbot.mouseMove(view, QPoint(400, 30))
+    qtbot.mouseRelease(view, Qt.MouseButton.LeftButton, pos=QPoint(400, 30))
+    assert selection.now.time_ns == -1
+    qtbot.mouseDClick(view, Qt.MouseButton.LeftButton, pos=QPoint(400, 30))
+    assert view.shown() == (begin, end)
+
+
+def test_left_goes_to_the_marker_before(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = timeline(qtbot, selection, theme)
+    qtbot.keyClick(view, Qt.Key.Key_Left)
+    assert selection.now.event == view.history.markers[-1].seq
