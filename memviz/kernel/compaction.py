@@ -210,17 +210,26 @@ class Compaction:
             cc.mode != MIGRATE_ASYNC and zone.compact_cached_migrate_pfn[0] == zone.compact_cached_migrate_pfn[1]
         )
         self.smp.trace.emit(MM_COMPACTION_BEGIN, zone.idx, cc.order, cc.mode)
+        result = COMPACT_CONTENDED
+        try:
+            result = self.scan(cc, update_cached)
+        finally:
+            self.compact_done(cc, result)
+        return result
+
+    def scan(self, cc: CompactControl, update_cached: bool) -> int:
+        """The loop of ``compact_zone()``: isolate, migrate, until the run is finished."""
+        zone = cc.zone
         while True:
             result = self.compact_finished(cc)
             if result != COMPACT_CONTINUE:
-                break
+                return result
             # A block that was begun is done in one go.
             cc.finish_pageblock = cc.last_migrated_pfn & BLOCK_MASK == cc.migrate_pfn & BLOCK_MASK
             found = self.isolate_migratepages(cc)
             if found == ISOLATE_ABORT:
-                result = COMPACT_CONTENDED
                 self.putback_movable_pages(cc)
-                break
+                return COMPACT_CONTENDED
             if found == ISOLATE_NONE:
                 if update_cached:
                     zone.compact_cached_migrate_pfn[1] = zone.compact_cached_migrate_pfn[0]
@@ -228,12 +237,9 @@ class Compaction:
                 update_cached = False
                 cc.last_migrated_pfn = max(zone.start_pfn, (cc.migrate_pfn - 1) & BLOCK_MASK)
                 if not self.migrate_batch(cc):
-                    result = COMPACT_CONTENDED
-                    break
+                    return COMPACT_CONTENDED
             self.check_drain(cc)
             self.smp.cond_resched()
-        self.compact_done(cc, result)
-        return result
 
     def place_scanners(self, cc: CompactControl) -> None:
         """Start at the zone's ends, or where the run before stopped."""

@@ -186,7 +186,7 @@ def isolate_freepages(page_alloc: PageAlloc, cc: CompactControl) -> None:
                     stop = block_start - PAGEBLOCK_NR_PAGES
                 cc.free_pfn = max(stop, 0)
                 return
-            page_alloc.smp.cond_resched()
+            page_alloc.smp.point("isolate_freepages")
         end = block_start
         block_start -= PAGEBLOCK_NR_PAGES
         start = block_start

@@ -92,7 +92,7 @@ def migrate_pages(
         todo = busy
         if not busy or result.left:
             break
-        vmscan.smp.cond_resched()
+        vmscan.smp.point("migrate_pages")
     for src in todo:
         result.failed += 1 << mem.order[src]
         vmscan.folio_add_lru(src)

@@ -318,8 +318,12 @@ class Vmscan:
         self.kswapd_order = -1  # who wakes it from now on wants another round
         self.kswapd_highest_zoneidx = 0
         self.kswapd_running = True
-        reclaim_order = self.balance_pgdat(order, highest_zoneidx)
-        self.kswapd_running = False
+        self.page_alloc.memalloc_noreclaim_save()
+        try:
+            reclaim_order = self.balance_pgdat(order, highest_zoneidx)
+        finally:
+            self.page_alloc.memalloc_noreclaim_restore()
+            self.kswapd_running = False
         if self.balanced(reclaim_order, highest_zoneidx) or self.kswapd_failures >= MAX_RECLAIM_RETRIES:
             for zone in self.page_alloc.zones:
                 if zone.compact_blockskip_flush:
