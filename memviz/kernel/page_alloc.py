@@ -69,7 +69,8 @@ from memviz.kernel.page import (
 from memviz.kernel.page_check import check_page_alloc
 from memviz.kernel.pcp import drain_pages_zone, free_to_pcp, rmqueue_pcplist
 from memviz.kernel.request import RequestObserver
-from memviz.kernel.slowpath import AllocContext, alloc_pages_slowpath, why_not
+from memviz.kernel.show_mem import why_not
+from memviz.kernel.slowpath import AllocContext, alloc_pages_slowpath
 from memviz.kernel.smp import Smp, Task
 from memviz.kernel.trace import MM_PAGE_ALLOC, MM_PAGE_FREE
 from memviz.kernel.vmstat import VmStat
@@ -192,7 +193,7 @@ class PageAlloc:
         """The slow path begins: tell who watches that the fast one failed, and why."""
         if ac.observer is not None and self.fast_path_open:
             self.fast_path_open = False
-            ac.end(False, why_not(self, ac))
+            ac.end(False, why_not(ac))
 
     def memalloc_noreclaim_save(self) -> None:
         """This task frees memory from here on: it may have all of it and doesn't reclaim for its own requests

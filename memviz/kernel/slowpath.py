@@ -17,7 +17,6 @@ from memviz.kernel.mmzone import (
     ALLOC_NO_WATERMARKS,
     ALLOC_NOFRAGMENT,
     ALLOC_NON_BLOCK,
-    ALLOC_WMARK_MASK,
     COMPACT_DEFERRED,
     COMPACT_PRIO_ASYNC,
     COMPACT_PRIO_SYNC_FULL,
@@ -42,10 +41,10 @@ from memviz.kernel.page import (
     GFP_NORETRY,
     GFP_RETRY_MAYFAIL,
     MIGRATE_MOVABLE,
-    NR_PAGE_ORDERS,
     PAGE_ALLOC_COSTLY_ORDER,
     PAGEBLOCK_ORDER,
 )
+from memviz.kernel.show_mem import failure_reason, why_not
 from memviz.kernel.trace import ALLOC_FAILED, OUT_OF_MEMORY
 from memviz.kernel.vmstat import (
     ALLOC_FAIL,
@@ -54,7 +53,6 @@ from memviz.kernel.vmstat import (
     COMPACTSTALL,
     COMPACTSUCCESS,
     OOM_KILL,
-    fragmentation_index,
 )
 
 if TYPE_CHECKING:
@@ -64,10 +62,6 @@ if TYPE_CHECKING:
 MAX_RECLAIM_RETRIES: Final = 16
 MAX_COMPACT_RETRIES: Final = 16
 MAX_NOFAIL_LOOPS: Final = 64
-
-# Why a request failed: ALLOC_FAILED's last field.
-FAILED_NO_MEMORY: Final = 0  # watermarks: too little is free
-FAILED_FRAGMENTED: Final = 1  # enough is free, no block is large enough
 
 
 class AllocContext:
@@ -239,7 +233,7 @@ def direct_reclaim(pa: PageAlloc, ac: AllocContext) -> int:
             pa.drain_all_pages()
             pfn = get_page(pa, ac)
     text = f"{ac.did_some_progress} pages reclaimed"
-    ac.end(pfn >= 0, text if pfn >= 0 else f"{text}; {why_not(pa, ac)}")
+    ac.end(pfn >= 0, text if pfn >= 0 else f"{text}; {why_not(ac)}")
     return pfn
 
 
@@ -255,7 +249,7 @@ def direct_compact(pa: PageAlloc, ac: AllocContext, priority: int) -> int:
         pa.memalloc_noreclaim_restore()
     result = COMPACT_RESULT_NAMES[ac.compact_result]
     if ac.compact_result == COMPACT_SKIPPED:
-        ac.end(False, f"skipped: too little free memory to move pages to, or not fragmented; {why_not(pa, ac)}")
+        ac.end(False, f"skipped: too little free memory to move pages to, or not fragmented; {why_not(ac)}")
         return -1
     pa.vmstat.count(COMPACTSTALL)
     pfn = get_page(pa, ac)
@@ -268,7 +262,7 @@ def direct_compact(pa: PageAlloc, ac: AllocContext, priority: int) -> int:
         ac.end(True, result)
         return pfn
     pa.vmstat.count(COMPACTFAIL)
-    ac.end(False, f"{result}; {why_not(pa, ac)}")
+    ac.end(False, f"{result}; {why_not(ac)}")
     pa.smp.cond_resched()
     return -1
 
@@ -343,7 +337,7 @@ def defrag_slabs(pa: PageAlloc, ac: AllocContext) -> int:
         pa.drain_all_pages()
     pfn = get_page(pa, ac)
     text = f"{freed} pages freed"
-    ac.end(pfn >= 0, text if pfn >= 0 else f"{text}; {why_not(pa, ac)}")
+    ac.end(pfn >= 0, text if pfn >= 0 else f"{text}; {why_not(ac)}")
     if pfn < 0 and freed:
         pfn = direct_compact(pa, ac, COMPACT_PRIO_SYNC_LIGHT)
     return pfn
@@ -393,37 +387,3 @@ def note_retry(ac: AllocContext, text: str) -> None:
     """Tell the observer about a look at the free lists that succeeded between two stages."""
     ac.begin("retry")
     ac.end(True, text)
-
-
-def failure_reason(ac: AllocContext) -> int:
-    """FAILED_FRAGMENTED when some zone has enough free page frames and only lacks a large enough block."""
-    for zone in ac.zonelist:
-        mark = zone.wmark_pages(ac.alloc_flags & ALLOC_WMARK_MASK)
-        free = zone.nr_free - (1 << ac.order) + 1
-        if zone.watermark_ok(0, mark, ac.highest_zoneidx, ac.alloc_flags, free):
-            return FAILED_FRAGMENTED
-    return FAILED_NO_MEMORY
-
-
-def why_not(pa: PageAlloc, ac: AllocContext) -> str:
-    """Why the free lists don't serve the request now, zone by zone, in one line."""
-    return "; ".join(explain_zone(zone, ac) for zone in ac.zonelist)
-
-
-def explain_zone(zone: Zone, ac: AllocContext) -> str:
-    """One zone's answer: which watermark, or which block is missing and how fragmented it is."""
-    which = ac.alloc_flags & ALLOC_WMARK_MASK
-    mark = zone.wmark_pages(which)
-    reserve = zone.lowmem_reserve[ac.highest_zoneidx]
-    if not zone.watermark_ok(0, mark, ac.highest_zoneidx, ac.alloc_flags, zone.nr_free - (1 << ac.order) + 1):
-        kept = f" and {reserve} kept for lower zones" if reserve else ""
-        return f"{zone.name}: {zone.nr_free} pages free, watermark {('min', 'low', 'high')[which]} is {mark}{kept}"
-    blocks = zone.nr_free_blocks()
-    if zone.has_block(ac.order, ac.alloc_flags):
-        return f"{zone.name}: a block is free, but not for this migratetype without fragmenting a pageblock"
-    largest = max((order for order in range(NR_PAGE_ORDERS) if blocks[order]), default=-1)
-    index = fragmentation_index(blocks, ac.order)
-    return (
-        f"{zone.name}: {zone.nr_free} pages free, the largest block is of order {largest}"
-        f" (fragmentation index {index / 1000:.3f})"
-    )
