@@ -52,4 +52,4 @@ def test_wrapped_text_is_cut_in_its_last_line(qtbot: QtBot, theme: Theme, lines:
 
 def test_text_that_fits_is_left_as_it_is(qtbot: QtBot, theme: Theme) -> None:
     assert wrap("It fits.", theme.font(), 500, 3) == ["It fits."]
-    assert wrap("", theme.font(), 500, 3) == []
+    assert wrap("", theme.font(), 500, 3) == [""]
