@@ -149,6 +149,8 @@ class CacheMobility(SlabMover):
 
     def worthwhile(self, slab: Slab, done: DefragPass) -> bool:
         """Whether the other partial slabs have room for what is in ``slab``: else moving it frees nothing."""
+        if done.objects_evicted > done.objects_moved:
+            return True  # what is thrown away needs no room
         others = self.room - (slab.objects - slab.inuse)
         if slab.place == ON_PARTIAL and slab.inuse > others:
             done.tell(STEP_STOP, self.cache.node.partial.nr)

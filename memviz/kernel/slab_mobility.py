@@ -199,6 +199,7 @@ class SlabMobility:
         for first in self.promising(size):
             self.evacuate_range(first, size)
             if not self.slabs_in(first, size):
+                self.mem.pageblock_skip[first >> PAGEBLOCK_ORDER] = 0  # what pinned it is gone: compaction may look
                 break
         if self.ledger.totals.pages_freed == before:
             self.kmem_defrag_slabs(100, 1)
@@ -206,9 +207,10 @@ class SlabMobility:
 
     def promising(self, size: int) -> list[int]:
         """The first page frames of the aligned blocks of ``size`` that movable slabs alone keep from being compacted;
-        at most ``MAX_TARGETS``, the cheapest first."""
+        at most ``MAX_TARGETS``. First those without dentries and inodes, which stay when they are in use, then those
+        with the fewest page frames in use, as compaction has to move the rest."""
         owner = self.mem.owner
-        found: list[tuple[int, int]] = []
+        found: list[tuple[int, int, int]] = []
         for first in range(0, self.mem.nr - size + 1, size):
             frames = owner[first : first + size]
             slabs = 0
@@ -220,11 +222,12 @@ class SlabMobility:
             for code in EASY_OWNERS:
                 easy += frames.count(code)
             if slabs + easy == size:
-                found.append((slabs, first))
+                used = size - frames.count(OWNER_FREE) - frames.count(OWNER_PCP)
+                found.append((frames.count(OWNER_SLAB_VFS), used, first))
         self.smp.advance(len(found) * TARGET_NS)
         found.sort()
         out: list[int] = []
-        for _, first in found:
+        for _, _, first in found:
             if self.all_movable(first, size):
                 out.append(first)
                 if len(out) == MAX_TARGETS:

@@ -8,7 +8,7 @@ import pytest
 
 from memviz.kernel.kmem_cache import KmemCache
 from memviz.kernel.mmzone import PageAllocConfig
-from memviz.kernel.page import GFP_ATOMIC, PageFrames
+from memviz.kernel.page import GFP_ATOMIC, OWNER_FREE, OWNER_PCP, OWNER_SLAB, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.schedule import RandomScheduler
@@ -328,7 +328,8 @@ def test_callbacks_that_report_nothing_are_counted_all_the_same() -> None:
     it.cache.setup_mobility(None, evict)
     it.fill(slabs=3, keep=2)
     done = it.cache.defrag(30)
-    assert (done.objects_moved, done.objects_evicted, done.slabs_freed) == (0, 4, 2)
+    # What is thrown away needs no room elsewhere: all three slabs go.
+    assert (done.objects_moved, done.objects_evicted, done.slabs_freed) == (0, 6, 3)
 
 
 def test_a_locked_slab_is_skipped() -> None:
@@ -445,6 +446,30 @@ def test_a_request_gets_its_block_emptied() -> None:
         it.insert(key)
     freed = it.slub.mobility.defrag_for_request(3)
     assert freed == 8  # one block of eight frames: four slabs of two frames
+    it.check()
+
+
+def test_a_request_looks_only_at_blocks_that_movable_slabs_alone_pin() -> None:
+    it = index()
+    n = it.cache.objs_per_slab
+    pages = it.slub.page_alloc
+    pinned = it.slub.create_cache("pinned", 2048)
+    for key in range(100 * n):
+        it.insert(key)
+        if key % (25 * n) == 0:
+            assert pages.alloc_pages(0) is not None
+            assert pinned.alloc() is not None
+    owner = pages.mem.owner
+    targets = it.slub.mobility.promising(16)
+    assert targets
+    for first in targets:
+        assert set(owner[first : first + 16]) <= {OWNER_FREE, OWNER_PCP, OWNER_SLAB}
+        slabs = {it.slub.slab_of_page[pfn].cache for pfn in range(first, first + 16) if pfn in it.slub.slab_of_page}
+        assert slabs == {it.cache}
+    used = [16 - owner[first : first + 16].count(OWNER_FREE) for first in targets]
+    assert used[0] == min(used)
+    it.slub.mobility.defrag_for_request(4)
+    assert not it.slub.mobility.slabs_in(targets[0], 16)
     it.check()
 
 
