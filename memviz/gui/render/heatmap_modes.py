@@ -386,7 +386,9 @@ class LegendEntry(NamedTuple):
 def legend(one: Mode, per_rank: npt.NDArray[np.int64], managed: int) -> tuple[LegendEntry, ...]:
     """The legend for page frames counted by rank. ``managed`` is 100 %, whatever is shown or filtered."""
     entries: list[LegendEntry] = []
-    for rank, page_class in enumerate(one.classes):
+    by_place = sorted(range(len(one.classes)), key=lambda rank: not one.classes[rank].managed)
+    for rank in by_place:  # what is not managed comes last
+        page_class = one.classes[rank]
         frames = int(per_rank[rank])
         if frames or page_class.lasting:
             share = percent(frames, managed) if page_class.managed else f"{frames:,}"

@@ -52,7 +52,7 @@ NOTHING: Final = len(CPU_STATE_NAMES)
 
 LADDER: Final = tuple(base * 10**power for power in range(2, 10) for base in (1, 2, 5))
 """Lengths of the window that are chosen by themselves, ns: 100 ns to 5 s."""
-PER_WINDOW: Final = 30
+PER_CPU: Final = 15
 """So many segments a CPU are readable."""
 
 
@@ -83,6 +83,8 @@ class History:
         self._next = 0
         self.marks: list[Mark] = []
         self.now = 0
+        self.latest = 0
+        """When the window ends that shows the present best."""
         self.cpus = 0
         self.span = LADDER[6]
         """Length of the window, ns, as it suits what comes in."""
@@ -109,16 +111,29 @@ class History:
             words = f"grace period {int(event['a'])} {'ends' if ends else 'begins'}"
             self.marks.append(Mark(int(event["time"]), words, ends))
         del self.marks[:-GRACE_PERIODS]
-        self._choose_span(lanes)
+        if lanes.size:
+            self._follow(snapshot.state == "running")
 
-    def _choose_span(self, lanes: Structured) -> None:
-        """Follow the length of segments, but in steps and not at once: a scale that flickers can't be read."""
-        busy = lanes[lanes["state"] != CPU_IDLE] if lanes.size else lanes
+    def _follow(self, running: bool) -> None:
+        """Choose the window: its length by the pace of segments, in steps and not at once, for a scale that flickers
+        can't be read; its end where the last rush of them was.
+
+        A machine at full speed is recorded for a piece of the time only, and now and then all CPUs sleep.
+        """
+        number = PER_CPU * max(self.cpus, 1)
+        recent = self._ring[np.arange(self._next - min(self._filled, 8 * number), self._next)]
+        busy = recent[~np.isin(recent["state"], (CPU_IDLE, CPU_SLEEPS, CPU_WAITS_RCU))]
+        self.latest = int(recent["end"].max())
         if not busy.size:
             return
-        wanted = float(np.median(busy["end"] - busy["begin"])) * PER_WINDOW
-        if not self.span / 4 < wanted < self.span * 4:
+        pace = busy[-4 * number :]
+        wanted = int((pace["end"] - pace["begin"]).sum()) * number / pace.size
+        if not self.span / 3 < wanted < self.span * 3:
             self.span = min(LADDER, key=lambda step: abs(step - wanted))
+        if running:
+            begins, ends = np.sort(busy["begin"]), np.sort(busy["end"])
+            seen = np.arange(1, begins.size + 1) - np.searchsorted(begins, ends - self.span)
+            self.latest = int(ends[np.flatnonzero(seen >= min(number // 2, int(seen.max())))[-1]])
 
     def segments(self) -> Structured:
         """All that is kept, in no particular order."""

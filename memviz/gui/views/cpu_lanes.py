@@ -98,7 +98,7 @@ class CpuLanesView(View):
 
     def _window(self) -> render.Window:
         ratio = self.devicePixelRatioF()
-        end = self.history.now - self.back
+        end = self.history.latest - self.back
         span = self.span or self.history.span
         return render.Window(end - span, end, max(1, round(self._lanes_width() * ratio)))
 
@@ -287,7 +287,7 @@ class CpuLanesView(View):
         span = min(max(round((window.end - window.begin) * factor), SHORTEST), LONGEST)
         if about is not None and self.back:
             right = (window.end - about) / max(window.end - window.begin, 1)
-            self.back = max(0, self.history.now - round(about + right * span))
+            self.back = max(0, self.history.latest - round(about + right * span))
         self.span = span
         self.update()
 

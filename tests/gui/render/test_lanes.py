@@ -128,14 +128,20 @@ def test_time_that_runs_backwards_begins_anew() -> None:
     assert history.segments()["state"].tolist() == [CPU_SPINS]
 
 
-def test_the_window_follows_the_length_of_segments_but_not_at_once() -> None:
-    history = history_of(*(segments((t, t + 1_000, 0, CPU_RUNS)) for t in range(0, 10_000, 1_000)))
-    assert history.span == 10_000  # as it begins: 30 segments of a microsecond are not far from that
-    one = snapshot()
-    for length, span in ((1_300, 10_000), (2_000, 50_000), (300_000, 10_000_000)):
-        lane = segments((history.now, history.now + length, 0, CPU_RUNS))
-        history.add(replace(one, time_ns=history.now + length, lanes=lane, events=np.zeros(0, EVENT_DTYPE)))
-        assert history.span == span
+def paced(begin: int, length: int, count: int) -> np.ndarray:
+    """Segments one after the other, on two CPUs in turn."""
+    return segments(*((begin + n * length, begin + (n + 1) * length, n % 2, CPU_RUNS) for n in range(count)))
+
+
+def test_the_window_follows_the_pace_of_all_cpus_but_not_at_once() -> None:
+    history = history_of(paced(0, 1_000, 60))
+    assert history.cpus == 4
+    assert history.span == 50_000  # 15 segments for each of 4 CPUs, to the nearest step
+    for length, span in ((2_000, 50_000), (10_000, 500_000), (100, 5_000)):
+        part = paced(history.latest, length, 300)
+        end = int(part["end"][-1])
+        history.add(replace(snapshot(), time_ns=end + 5, lanes=part, events=np.zeros(0, EVENT_DTYPE)))
+        assert (history.latest, history.span) == (end, span)
 
 
 def test_grace_periods_are_marked() -> None:
