@@ -468,8 +468,9 @@ def test_a_request_looks_only_at_blocks_that_movable_slabs_alone_pin() -> None:
         assert slabs == {it.cache}
     used = [16 - owner[first : first + 16].count(OWNER_FREE) for first in targets]
     assert used[0] == min(used)
-    it.slub.mobility.defrag_for_request(4)
-    assert not it.slub.mobility.slabs_in(targets[0], 16)
+    # A block with free frames may get the replacements themselves; then the next one is tried, until one is empty.
+    assert it.slub.mobility.defrag_for_request(4) >= 8
+    assert any(it.slub.mobility.slabs_in(first, 16) == 0 for first in targets)
     it.check()
 
 
