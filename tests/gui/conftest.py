@@ -20,7 +20,8 @@ from memviz.gui.main_window import MainWindow, Scenario
 from memviz.gui.selection import Selection
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
-from tests.gui.synthetic import FakeClient, SyntheticSource
+from tests.gui.clients import FakeClient
+from tests.gui.synthetic import SyntheticSource
 
 
 @pytest.fixture(autouse=True)

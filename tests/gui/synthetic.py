@@ -1,13 +1,12 @@
-"""Plausible snapshots without an engine, and a client that plays them: what GUI tests and pictures are made of.
+"""Plausible snapshots without an engine: what GUI tests and pictures are made of.
 
 ``SyntheticSource`` makes a memory that looks like an aged file server; everything follows from ``seed`` and the number
-of the snapshot. ``FakeClient`` is a second implementation of the client protocol (``memviz.sources.host.HostClient``).
+of the snapshot.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -47,18 +46,7 @@ from memviz.snapshot import (
     XArrayInfo,
     Zone,
 )
-from memviz.sources.base import (
-    Command,
-    Compact,
-    Defragment,
-    Pause,
-    RequestPages,
-    Run,
-    SetFocus,
-    SetPolicy,
-    Speed,
-    Step,
-)
+from memviz.sources.base import Command, Compact, Defragment, Pause, RequestPages, Run, SetFocus, SetPolicy, Speed, Step
 
 OBJS = 28  # xa_nodes in a slab
 NS_PER_SNAPSHOT = 2_000_000
@@ -392,58 +380,6 @@ class SyntheticSource:
             self.emit(trace.ALLOC_FAILED, order, page.GFP_KERNEL, 1)
         self.emit(trace.REQUEST_END, order, pfn + 1, 3_100_000)
         self._tell(number, "request", ok, verdict)
-
-
-class FakeClient:
-    """Plays a source in this process: every ``poll`` is an instant. ``die()`` does what a killed host does."""
-
-    def __init__(self, source: SyntheticSource | None = None) -> None:
-        self.source = source or SyntheticSource(nr_frames=8192)
-        self.alive = False
-        self.failure = ""
-        self.report = ""
-        self.closed = False
-        self.sent: list[Command] = []
-        self.on_send: Callable[[Command], None] | None = None
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self.alive = True
-
-    def poll(self) -> Snapshot | None:
-        """The next snapshot."""
-        return self.source.snapshot() if self.alive else None
-
-    def send(self, command: Command) -> int:
-        """Do the command at once; returns its number."""
-        self.sent.append(command)
-        if self.alive:
-            self.source.command(len(self.sent), command)
-        return len(self.sent)
-
-    def close(self) -> None:
-        """End."""
-        self.alive = False
-        self.closed = True
-
-    def die(self, sentence: str) -> None:
-        """Be dead, with a reason."""
-        self.alive = False
-        self.failure = sentence
-
-
-class PlayedClient(FakeClient):
-    """Plays given snapshots, the last one for ever."""
-
-    def __init__(self, snapshots: Iterable[Snapshot]) -> None:
-        super().__init__()
-        self.snapshots = list(snapshots)
-
-    def poll(self) -> Snapshot | None:
-        """The next of the list."""
-        if not self.alive or not self.snapshots:
-            return None
-        return self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
 
 
 def snapshot(nr_frames: int = 8192, **changes: object) -> Snapshot:

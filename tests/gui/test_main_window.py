@@ -19,7 +19,8 @@ from memviz.gui.settings import VERSION, Settings
 from memviz.gui.theme import Theme
 from memviz.snapshot import Snapshot
 from memviz.sources.base import Compact, Run, SetPolicy, Speed, Step
-from tests.gui.synthetic import FakeClient, PlayedClient, SyntheticSource, empty_snapshot
+from tests.gui.clients import FakeClient, PlayedClient
+from tests.gui.synthetic import SyntheticSource, empty_snapshot
 
 
 def press(qtbot: QtBot, window: MainWindow, name: str) -> None:

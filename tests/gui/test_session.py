@@ -10,7 +10,8 @@ from memviz.gui.session import Session
 from memviz.gui.views.status import told
 from memviz.snapshot import Outcome
 from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
-from tests.gui.synthetic import FakeClient, PlayedClient, SyntheticSource, snapshot
+from tests.gui.clients import FakeClient, PlayedClient
+from tests.gui.synthetic import SyntheticSource, snapshot
 
 
 def opened(client: FakeClient) -> Session:

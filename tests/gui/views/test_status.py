@@ -10,7 +10,8 @@ from memviz.gui.session import Session
 from memviz.gui.theme import Theme
 from memviz.gui.views.status import StatusLine, told
 from memviz.snapshot import Outcome, Snapshot
-from tests.gui.synthetic import FakeClient, PlayedClient, snapshot
+from tests.gui.clients import FakeClient, PlayedClient
+from tests.gui.synthetic import snapshot
 
 
 @pytest.mark.parametrize(
