@@ -116,7 +116,7 @@ class History:
 
     def _follow(self, running: bool) -> None:
         """Choose the window: its length by the pace of segments, in steps and not at once, for a scale that flickers
-        can't be read; its end where the last rush of them was.
+        can't be read; its end where the last rush of them was, and now while the machine stands.
 
         A machine at full speed is recorded for a piece of the time only, and now and then all CPUs sleep.
         """
@@ -126,14 +126,27 @@ class History:
         self.latest = int(recent["end"].max())
         if not busy.size:
             return
-        pace = busy[-4 * number :]
-        wanted = int((pace["end"] - pace["begin"]).sum()) * number / pace.size
+        wanted = self._pace(busy[-4 * number :], number) if running else self._since_rest(busy[-number:])
         if not self.span / 3 < wanted < self.span * 3:
             self.span = min(LADDER, key=lambda step: abs(step - wanted))
         if running:
             begins, ends = np.sort(busy["begin"]), np.sort(busy["end"])
             seen = np.arange(1, begins.size + 1) - np.searchsorted(begins, ends - self.span)
-            self.latest = int(ends[np.flatnonzero(seen >= min(number // 2, int(seen.max())))[-1]])
+            self.latest = int(ends[np.flatnonzero(seen >= min(number // 4, int(seen.max())))[-1]])
+
+    @staticmethod
+    def _pace(busy: Structured, number: int) -> float:
+        """How long ``number`` segments take, rest not counted."""
+        return float((busy["end"] - busy["begin"]).sum()) * number / busy.size
+
+    def _since_rest(self, busy: Structured) -> float:
+        """How long ago all CPUs rested last: steps that the user makes are told apart from what went before."""
+        by_begin = busy[np.argsort(busy["begin"], kind="stable")]
+        begins, length = by_begin["begin"], float((busy["end"] - busy["begin"]).mean())
+        ended = np.maximum.accumulate(by_begin["end"])
+        rests = np.flatnonzero(begins[1:] - ended[:-1] > 10 * length)
+        first = int(begins[rests[-1] + 1]) if rests.size else int(begins[0])
+        return 1.2 * (self.latest - first)
 
     def segments(self) -> Structured:
         """All that is kept, in no particular order."""
@@ -185,12 +198,13 @@ def rows(segments: Structured, window: Window, cpus: int) -> U8:
 
 
 def begins(segments: Structured, window: Window, cpus: int, least: int = 3) -> npt.NDArray[np.bool_]:
-    """Where a segment of at least ``least`` pixels begins: shape (cpus, width)."""
+    """Where a segment of at least ``least`` pixels begins: shape (cpus, width). Plain running flows together."""
     lines = np.zeros((cpus, window.width), np.bool_)
     inside = (segments["begin"] >= window.begin) & (segments["begin"] < window.end) & (segments["cpu"] < cpus)
     seen = segments[inside]
     left, right = window.x(seen["begin"]), window.x(seen["end"])
     wide = (right - left >= least) & (left >= 0) & (left < window.width)
+    wide &= ~np.isin(seen["state"], (CPU_RUNS, CPU_SLEEPS, CPU_IDLE))
     lines[seen["cpu"][wide], left[wide]] = True
     return lines
 
@@ -207,7 +221,7 @@ def labels(segments: Structured, window: Window, cpus: int, least: int) -> list[
     seen = segments[(segments["end"] > window.begin) & (segments["begin"] < window.end) & (segments["cpu"] < cpus)]
     left = np.clip(window.x(seen["begin"]), 0, window.width)
     right = np.clip(window.x(seen["end"]), 0, window.width)
-    told = (right - left >= least) & ~np.isin(seen["state"], (CPU_IDLE, CPU_RUNS))
+    told = (right - left >= least) & ~np.isin(seen["state"], (CPU_IDLE, CPU_RUNS, CPU_SLEEPS))
     return [
         Label(int(segment["cpu"]), int(x), int(w), int(segment["state"]))
         for segment, x, w in zip(seen[told], left[told], (right - left)[told], strict=True)

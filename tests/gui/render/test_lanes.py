@@ -69,7 +69,13 @@ def test_every_segment_in_sight_leaves_a_pixel_of_its_rank_or_higher(
 
 
 def test_lines_where_a_segment_begins_that_is_wide_enough() -> None:
-    some = segments((0, 30, 0, CPU_RUNS), (30, 32, 0, CPU_RUNS), (32, 90, 0, CPU_RUNS), (-50, 20, 1, CPU_RUNS))
+    some = segments(
+        (0, 30, 0, CPU_SPINS),
+        (30, 32, 0, CPU_SPINS),
+        (32, 90, 0, CPU_SPINS),
+        (90, 99, 0, CPU_RUNS),
+        (-50, 20, 1, CPU_SPINS),
+    )
     assert np.argwhere(lanes.begins(some, Window(0, 100, 100), 2)).tolist() == [[0, 0], [0, 32]]
 
 
@@ -105,7 +111,7 @@ def history_of(*parts: np.ndarray) -> History:
     one = snapshot()
     for number, part in enumerate(parts):
         end = int(part["end"].max()) if part.size else number
-        history.add(replace(one, seq=number, time_ns=end, lanes=part, events=np.zeros(0, EVENT_DTYPE)))
+        history.add(replace(one, seq=number, time_ns=end, state="running", lanes=part, events=np.zeros(0, EVENT_DTYPE)))
     return history
 
 
@@ -140,8 +146,24 @@ def test_the_window_follows_the_pace_of_all_cpus_but_not_at_once() -> None:
     for length, span in ((2_000, 50_000), (10_000, 500_000), (100, 5_000)):
         part = paced(history.latest, length, 300)
         end = int(part["end"][-1])
-        history.add(replace(snapshot(), time_ns=end + 5, lanes=part, events=np.zeros(0, EVENT_DTYPE)))
+        history.add(replace(snapshot(), time_ns=end + 5, state="running", lanes=part, events=np.zeros(0, EVENT_DTYPE)))
         assert (history.latest, history.span) == (end, span)
+
+
+def test_while_the_machine_stands_the_window_reaches_back_to_the_last_rest() -> None:
+    history = history_of(paced(0, 10_000, 300))
+    steps = paced(90_000_000, 300, 8)
+    now = int(steps["end"][-1])
+    history.add(replace(snapshot(), time_ns=now, state="paused", lanes=steps, events=np.zeros(0, EVENT_DTYPE)))
+    assert history.latest == now
+    assert history.span == 2_000  # 8 steps of 300 ns and a little more, to the nearest step; not what was before
+
+
+def test_while_it_runs_the_window_ends_with_the_last_rush_not_with_the_rest_after_it() -> None:
+    rush = paced(0, 1_000, 120)
+    late = segments((120_000, 9_000_000, 0, CPU_IDLE), (9_000_000, 9_000_500, 0, CPU_SPINS))
+    history = history_of(np.concatenate([rush, late]))
+    assert history.latest == 120_000
 
 
 def test_grace_periods_are_marked() -> None:
