@@ -11,10 +11,10 @@ sooner; and the capture of a freed block by the waiting request.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from memviz.kernel.block_pins import BlockPins
 from memviz.kernel.compact_control import (
     MIGRATE_ASYNC,
     MIGRATE_SYNC,
@@ -34,7 +34,11 @@ from memviz.kernel.compact_control import (
     reset_isolation_suitable,
 )
 from memviz.kernel.fallback import find_suitable_fallback
-from memviz.kernel.isolate import block_pins, evacuate_slabs, isolate_freepages, isolate_migratepages_block
+from memviz.kernel.isolate import (
+    CompactionTarget,
+    isolate_migratepages_block,
+    release_free_list,
+)
 from memviz.kernel.migrate import MAX_MIGRATE_RETRY, migrate_pages
 from memviz.kernel.mmzone import (
     COMPACT_COMPLETE,
@@ -55,15 +59,9 @@ from memviz.kernel.page import (
     GFP_DMA32,
     GFP_IO,
     MIGRATE_MOVABLE,
-    NO_PFN,
-    NR_OWNERS,
     NR_PAGE_ORDERS,
-    OWNER_NAMES,
-    OWNER_RESERVED,
-    OWNER_UNKNOWN,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
-    PG_HEAD,
     PageFrames,
     gfp_migratetype,
 )
@@ -71,7 +69,6 @@ from memviz.kernel.pcp import drain_pages_zone
 from memviz.kernel.request import watching
 from memviz.kernel.smp import Smp
 from memviz.kernel.trace import (
-    COMPACTION_PINNED,
     MM_COMPACTION_BEGIN,
     MM_COMPACTION_DEFERRED,
     MM_COMPACTION_END,
@@ -93,10 +90,8 @@ BLOCK_MASK: Final = ~(PAGEBLOCK_NR_PAGES - 1)
 class Compaction:
     """Compaction of one machine, and what it found in its way.
 
-    ``pin_pfn[block]`` is the frame that pinned a pageblock when a scanner last looked (NO_PFN: none),
-    ``pin_counts[owner]`` how often frames of each owner did. ``isolate_slab(pfn)`` evacuates the slab at ``pfn``,
-    True when its frames are free now; it may allocate and sleep. ``slab_name(pfn)`` names the cache. The
-    constructor makes itself the page allocator's ``try_to_compact_pages``.
+    ``pins`` knows what pinned each pageblock. ``isolate_slab(pfn)`` evacuates the slab at ``pfn``, True when its frames
+    are free now; it may allocate and sleep. The constructor makes itself the page allocator's ``try_to_compact_pages``.
     """
 
     def __init__(self, mem: PageFrames, page_alloc: PageAlloc, vmscan: Vmscan, smp: Smp) -> None:
@@ -105,10 +100,8 @@ class Compaction:
         self.vmscan = vmscan
         self.smp = smp
         self.slab_hook: Callable[[int], bool] | None = None
-        self.slab_name: Callable[[int], str] | None = None
         self.proactiveness = 20  # vm.compaction_proactiveness
-        self.pin_pfn: array[int] = array("I", (NO_PFN,)) * mem.nr_blocks
-        self.pin_counts = [0] * NR_OWNERS
+        self.pins = BlockPins(mem, page_alloc)
         self.slabs_evacuated = 0
         page_alloc.try_to_compact_pages = self.try_to_compact_pages
         page_alloc.compaction_defer_reset = self.allocation_succeeded
@@ -310,7 +303,7 @@ class Compaction:
         """Give back unused frames, remember where to go on, count."""
         zone = cc.zone
         if cc.nr_freepages:
-            free_pfn = self.release_free_list(cc) & BLOCK_MASK
+            free_pfn = release_free_list(self.page_alloc, cc) & BLOCK_MASK
             zone.compact_cached_free_pfn = max(zone.compact_cached_free_pfn, free_pfn)
         vmstat = self.page_alloc.vmstat
         vmstat.count(COMPACTMIGRATE_SCANNED, cc.total_migrate_scanned)
@@ -347,7 +340,7 @@ class Compaction:
             block = low_pfn >> PAGEBLOCK_ORDER
             if at_start and not cc.ignore_skip_hint and self.mem.pageblock_skip[block]:
                 cc.blocks_skipped += 1
-                self.tell_pin(self.pin_pfn[block])  # as far as the run knew that left the hint
+                self.pins.tell(self.pins.pfn[block])  # as far as the run knew that left the hint
                 low_pfn = block_end
                 continue
             if not self.suitable_migration_source(cc, block):
@@ -356,7 +349,7 @@ class Compaction:
                 continue
             if at_start:
                 cc.blocks_scanned += 1
-                self.note_pins(cc, low_pfn, block_end)
+                self.pins.enter_block(cc, low_pfn, block_end, self.slab_hook)
             low_pfn = isolate_migratepages_block(self.vmscan, cc, low_pfn, block_end)
             if cc.contended:
                 return ISOLATE_ABORT
@@ -376,36 +369,6 @@ class Compaction:
         if cc.mode != MIGRATE_ASYNC or not cc.direct_compaction:
             return True
         return self.mem.pageblock_mt[block] == cc.migratetype
-
-    def note_pins(self, cc: CompactControl, low_pfn: int, end_pfn: int) -> None:
-        """A scanner enters a block: have movable slabs leave, write down what pins it for good."""
-        pin = block_pins(self.mem, low_pfn, end_pfn)
-        if pin >= 0 and self.slab_hook is not None and cc.mode != MIGRATE_ASYNC:
-            cc.slabs_evacuated += evacuate_slabs(self.mem, self.slab_hook, low_pfn, end_pfn)
-            pin = block_pins(self.mem, low_pfn, end_pfn)
-        block = low_pfn >> PAGEBLOCK_ORDER
-        if pin < 0:
-            self.pin_pfn[block] = NO_PFN
-            return
-        cc.blocks_pinned += 1
-        owner = self.mem.owner[pin]
-        self.pin_counts[owner] += 1
-        if self.pin_pfn[block] != pin:
-            self.pin_pfn[block] = pin
-            self.smp.trace.emit(COMPACTION_PINNED, pin, block, owner)
-        self.tell_pin(pin)
-
-    def tell_pin(self, pin: int) -> None:
-        """Tell whoever watches the request what pins a block. NO_PFN: nothing does."""
-        observer = watching(self.page_alloc)
-        # Reserved memory never was a candidate: naming it would only hide who could leave.
-        if observer is not None and pin != NO_PFN and self.mem.owner[pin] not in (OWNER_RESERVED, OWNER_UNKNOWN):
-            observer.pinned(self.name_of(pin), pin >> PAGEBLOCK_ORDER, pin)
-
-    def name_of(self, pfn: int) -> str:
-        """Whose a page frame is: a cache's name where that is known, else its owner's."""
-        name = "" if self.slab_name is None else self.slab_name(pfn)
-        return name if name else OWNER_NAMES[self.mem.owner[pfn]]
 
     def update_pageblock_skip(self, cc: CompactControl, block: int) -> None:
         """Nothing to move here: the next runs need not look."""
@@ -428,7 +391,7 @@ class Compaction:
         pages = cc.migratepages
         cc.migratepages = []
         passes = 1 if cc.mode == MIGRATE_ASYNC else MAX_MIGRATE_RETRY
-        source = CompactionTarget(self, cc)
+        source = CompactionTarget(self.page_alloc, cc)
         result = migrate_pages(self.vmscan, pages, source.compaction_alloc, source.compaction_free, passes)
         cc.migrated += result.migrated
         cc.failed += result.failed
@@ -448,50 +411,3 @@ class Compaction:
             self.vmscan.folio_add_lru(pfn)
         cc.migratepages = []
         cc.nr_migratepages = 0
-
-    def release_free_list(self, cc: CompactControl) -> int:
-        """Free what the free scanner took in vain; returns the highest frame of it."""
-        highest = 0
-        for order, blocks in enumerate(cc.freepages):
-            for pfn in blocks:
-                self.page_alloc.free_pages(pfn, order)
-                highest = max(highest, pfn)
-            blocks.clear()
-        cc.nr_freepages = 0
-        return highest
-
-
-class CompactionTarget:
-    """Where a batch of one run goes: the frames that its free scanner finds."""
-
-    def __init__(self, compaction: Compaction, cc: CompactControl) -> None:
-        self.compaction = compaction
-        self.cc = cc
-        self.mem = compaction.mem
-
-    def compaction_alloc(self, order: int) -> int:
-        """A block for a page of ``order``, split from a larger one if need be; -1: none."""
-        freepages = self.cc.freepages
-        refilled = False
-        while True:
-            for current in range(order, NR_PAGE_ORDERS):
-                if freepages[current]:
-                    pfn = freepages[current].pop()
-                    while current > order:
-                        current -= 1
-                        upper = pfn + (1 << current)
-                        self.mem.flags[upper] = PG_HEAD
-                        self.mem.order[upper] = current
-                        freepages[current].append(upper)
-                    self.mem.order[pfn] = order
-                    self.cc.nr_freepages -= 1 << order
-                    return pfn
-            if refilled:
-                return -1
-            isolate_freepages(self.compaction.page_alloc, self.cc)
-            refilled = True
-
-    def compaction_free(self, pfn: int, order: int) -> None:
-        """A block that was not needed after all."""
-        self.cc.freepages[order].append(pfn)
-        self.cc.nr_freepages += 1 << order

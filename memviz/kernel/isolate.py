@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from memviz.kernel.compact_control import COMPACT_CLUSTER_MAX, MIGRATE_ASYNC, CompactControl
 from memviz.kernel.page import (
     MIGRATE_MOVABLE,
+    NR_PAGE_ORDERS,
     OWNER_ANON,
     OWNER_FREE,
     OWNER_HUGE,
@@ -234,3 +235,51 @@ def isolate_freepages_block(page_alloc: PageAlloc, cc: CompactControl, start: in
     zone.lock.unlock_irq()
     cc.total_free_scanned += stop - start
     return stop, isolated, watermark_hit
+
+
+def release_free_list(page_alloc: PageAlloc, cc: CompactControl) -> int:
+    """Free what the free scanner took in vain; returns the highest frame of it."""
+    highest = 0
+    for order, blocks in enumerate(cc.freepages):
+        for pfn in blocks:
+            page_alloc.free_pages(pfn, order)
+            highest = max(highest, pfn)
+        blocks.clear()
+    cc.nr_freepages = 0
+    return highest
+
+
+class CompactionTarget:
+    """Where a batch of one run goes: the frames that its free scanner finds."""
+
+    def __init__(self, page_alloc: PageAlloc, cc: CompactControl) -> None:
+        self.page_alloc = page_alloc
+        self.cc = cc
+        self.mem = page_alloc.mem
+
+    def compaction_alloc(self, order: int) -> int:
+        """A block for a page of ``order``, split from a larger one if need be; -1: none."""
+        freepages = self.cc.freepages
+        refilled = False
+        while True:
+            for current in range(order, NR_PAGE_ORDERS):
+                if freepages[current]:
+                    pfn = freepages[current].pop()
+                    while current > order:
+                        current -= 1
+                        upper = pfn + (1 << current)
+                        self.mem.flags[upper] = PG_HEAD
+                        self.mem.order[upper] = current
+                        freepages[current].append(upper)
+                    self.mem.order[pfn] = order
+                    self.cc.nr_freepages -= 1 << order
+                    return pfn
+            if refilled:
+                return -1
+            isolate_freepages(self.page_alloc, self.cc)
+            refilled = True
+
+    def compaction_free(self, pfn: int, order: int) -> None:
+        """A block that was not needed after all."""
+        self.cc.freepages[order].append(pfn)
+        self.cc.nr_freepages += 1 << order

@@ -114,7 +114,7 @@ class Machine:
         self.workingset = Workingset(self.smp, self.mem.nr)
         self.vmscan = Vmscan(self.mem, self.page_alloc, self.smp)
         self.compaction = Compaction(self.mem, self.page_alloc, self.vmscan, self.smp)
-        self.compaction.slab_name = self.cache_name
+        self.compaction.pins.slab_name = self.cache_name
         self.kcompactd = Kcompactd(self.compaction)
         self.vmscan.start(0)
         self.kcompactd.start(config.cpus - 1)

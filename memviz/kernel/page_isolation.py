@@ -170,7 +170,7 @@ class PageIsolation:
         pins: list[Pin] = []
         at = self.unmovable(best, best + nr_pages) if best >= 0 else -1
         while at >= 0:
-            name = self.compaction.name_of(at)
+            name = self.compaction.pins.name_of(at)
             if all(name != known for known, _, _ in pins):
                 pins.append((name, at >> PAGEBLOCK_ORDER, at))
             at = self.unmovable(at + 1, best + nr_pages)
@@ -232,7 +232,7 @@ class PageIsolation:
 
     def blame(self, result: ContigResult, pfn: int) -> None:
         """Fail because of one page frame."""
-        name = self.compaction.name_of(pfn)
+        name = self.compaction.pins.name_of(pfn)
         result.in_the_way.append((name, pfn >> PAGEBLOCK_ORDER, pfn))
         where = f"Pages {result.start:#x} to {result.end:#x}"
         result.fail(EBUSY, f"{where} cannot be emptied: {name} at pfn {pfn:#x} stays.")

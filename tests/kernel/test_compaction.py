@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memviz.kernel.compact_control import MIGRATE_ASYNC, MIGRATE_SYNC, MIGRATE_SYNC_LIGHT, WHOLE_ZONE, CompactControl
-from memviz.kernel.isolate import isolate_freepages
+from memviz.kernel.isolate import isolate_freepages, release_free_list
 from memviz.kernel.mmzone import (
     COMPACT_COMPLETE,
     COMPACT_DEFERRED,
@@ -118,12 +118,12 @@ def test_one_slab_page_pins_its_block(tiny: Any) -> None:
     k.compaction.compact_memory()
     k.check()
     assert k.whole_blocks() == 0
-    assert k.compaction.pin_counts[OWNER_SLAB] > 0
-    pinned = [block for block in blocks if k.compaction.pin_pfn[block] != NO_PFN]
+    assert k.compaction.pins.counts[OWNER_SLAB] > 0
+    pinned = [block for block in blocks if k.compaction.pins.pfn[block] != NO_PFN]
     assert pinned
-    assert all(k.mem.owner[k.compaction.pin_pfn[block]] == OWNER_SLAB for block in pinned)
+    assert all(k.mem.owner[k.compaction.pins.pfn[block]] == OWNER_SLAB for block in pinned)
     told = {(event[4], event[5], event[6]) for event in k.smp.trace.notable if event[3] == COMPACTION_PINNED}
-    assert told >= {(k.compaction.pin_pfn[block], block, OWNER_SLAB) for block in pinned}
+    assert told >= {(k.compaction.pins.pfn[block], block, OWNER_SLAB) for block in pinned}
     assert k.page_alloc.alloc_pages(9, GFP_TRANSHUGE) is None
 
 
@@ -175,7 +175,7 @@ def test_a_slab_that_refuses_is_asked_once_a_run_and_pins(tiny: Any) -> None:
     k.compaction.isolate_slab = lambda pfn: asked.append(pfn) or False
     k.compaction.compact_memory()
     assert asked == [frames[0]]
-    assert k.compaction.pin_pfn[block] == frames[0]
+    assert k.compaction.pins.pfn[block] == frames[0]
 
 
 def test_pinned_pages_do_not_move_and_are_named(tiny: Any) -> None:
@@ -188,7 +188,7 @@ def test_pinned_pages_do_not_move_and_are_named(tiny: Any) -> None:
     k.mem.flags[pfn] |= PG_PINNED
     k.compaction.compact_memory()
     assert file.pages[index] == pfn
-    assert k.compaction.pin_pfn[pfn >> 9] == pfn
+    assert k.compaction.pins.pfn[pfn >> 9] == pfn
     k.check()
 
 
@@ -241,7 +241,7 @@ def test_frames_to_move_to_come_from_movable_blocks_at_the_end(tiny: Any) -> Non
     assert cc.nr_freepages == 32
     assert {pfn >> 9 for pfn in taken} == {blocks[-4]}
     assert all(k.mem.flags[pfn] == PG_HEAD for pfn in taken)
-    k.compaction.release_free_list(cc)
+    release_free_list(k.page_alloc, cc)
     k.check()
 
 
@@ -333,7 +333,7 @@ def test_a_run_never_takes_the_last_pages_below_the_watermark(tiny: Any) -> None
     cc.nr_migratepages = 512
     isolate_freepages(k.page_alloc, cc)
     assert 0 < cc.nr_freepages <= 40
-    k.compaction.release_free_list(cc)
+    release_free_list(k.page_alloc, cc)
     k.check()
 
 

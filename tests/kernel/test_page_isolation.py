@@ -94,7 +94,7 @@ def test_what_stays_is_named_and_everything_is_as_before(tiny: Any) -> None:
     k, file = half_full(tiny)
     pfn = first_page(k, END + 512, END + 1024)
     k.slab(pfn)
-    k.compaction.slab_name = lambda pfn: "dentry" if k.mem.owner[pfn] == OWNER_SLAB else ""
+    k.compaction.pins.slab_name = lambda pfn: "dentry" if k.mem.owner[pfn] == OWNER_SLAB else ""
     before = (free_sets(k), bytes(k.mem.owner), bytes(k.mem.flags), bytes(k.mem.pageblock_mt), dict(file.pages))
     result = k.isolation.alloc_contig_range(START, END + 1024)
     assert (result.ok, result.errno) == (False, EBUSY)

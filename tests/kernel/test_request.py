@@ -103,7 +103,7 @@ def test_a_failed_request_says_who_pins_the_blocks(tiny: Any) -> None:
     k = tiny()
     k.checkerboard(k.file())
     blocks = pin_every_block(k)
-    k.compaction.slab_name = lambda pfn: "dentry" if k.mem.owner[pfn] == 7 else ""
+    k.compaction.pins.slab_name = lambda pfn: "dentry" if k.mem.owner[pfn] == 7 else ""
     anatomy = request(k, 9, GFP_TRANSHUGE)
     assert anatomy.pfn == -1
     assert f"{len(blocks)} of {anatomy.survey.total} pageblocks are held by slab pages" in anatomy.verdict
