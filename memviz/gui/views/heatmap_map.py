@@ -31,11 +31,11 @@ from memviz.gui.render.pyramid import Pyramid
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
+from memviz.gui.views.heatmap_minimap import Minimap
 from memviz.kernel.page import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER
 from memviz.snapshot import Pages
 
 GLOW_MS: Final = 1600
-MINIMAP_W: Final = 150
 ZOOM_STEP: Final = 1.6
 
 
@@ -79,7 +79,7 @@ class HeatmapMap(QWidget):
         self._pixels: U32 | None = None
         self._picture: QImage | None = None
         self._picture_of: tuple[object, ...] = ()
-        self._minimap = HeatmapImage()
+        self.minimap = Minimap(theme)
         self._drag = _Drag.NONE
         self._press = QPointF()
         self._press_camera = Camera()
@@ -213,8 +213,7 @@ class HeatmapMap(QWidget):
         if self.pages is not None:
             overlay.paint_numbers(painter, self, self.image, self._pyramid, self.pages, self._palette, self.labels)
         self._paint_outlines(painter)
-        if self.camera.zoom > 1.0:
-            self._paint_minimap(painter)
+        self.minimap.paint(painter, self, self.image, self.layout_, self._pyramid, self._palette, self._background)
         painter.end()
 
     def _paint_outlines(self, painter: QPainter) -> None:
@@ -238,33 +237,6 @@ class HeatmapMap(QWidget):
             frame = self._to_widget(self.box)
             painter.fillRect(frame, overlay.faded(accent, 0.18))
             overlay.outline(painter, frame, accent, 1.5)
-
-    def _paint_minimap(self, painter: QPainter) -> None:
-        place = self._minimap_rect()
-        if place is None or self.layout_ is None:
-            return
-        ratio = self.devicePixelRatioF()
-        self._minimap.set_view(self.layout_, Camera(), round(place.width() * ratio), round(place.height() * ratio))
-        pixels = self._minimap.render(self._pyramid, self._palette, self._background)
-        painter.fillRect(place.adjusted(-3, -3, 3, 3), self._theme.color("ui.panel"))
-        painter.drawImage(place.topLeft(), overlay.as_image(pixels, ratio))
-        overlay.outline(painter, place.adjusted(-2, -2, 2, 2), self._theme.color("ui.border"), 1.0)
-        left, top, right, bottom = self.image.visible()
-        window = QRectF(
-            place.left() + left * place.width(),
-            place.top() + top * place.height(),
-            max((right - left) * place.width(), 3.0),
-            max((bottom - top) * place.height(), 3.0),
-        )
-        overlay.outline(painter, window, self._theme.color("chart.cursor"), 1.5)
-
-    def _minimap_rect(self) -> QRectF | None:
-        """Where the overview is drawn; not while the whole map is seen, nor where there is no room."""
-        width = min(MINIMAP_W, self.width() // 4)
-        height = width * self.height() // max(self.width(), 1)
-        if self.camera.zoom <= 1.0 or width < 50 or height < 25:
-            return None
-        return QRectF(self.width() - width - 8, 8, width, height)
 
     def _to_widget(self, rect: Rect) -> QRectF:
         ratio = self.devicePixelRatioF()
@@ -299,10 +271,10 @@ class HeatmapMap(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Left: click or pan; with shift, or the right button: a box; in the overview: go there."""
         self._press, self._press_camera = event.position(), self.camera
-        place = self._minimap_rect()
+        place = self.minimap.rect(self, self.camera)
         if place is not None and place.contains(event.position()):
             self._drag = _Drag.MINIMAP
-            self._go_by_minimap(event.position())
+            self.look(self.minimap.camera_at(self, self.camera, event.position()))
         elif event.button() == Qt.MouseButton.RightButton or event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self._drag = _Drag.BOX
         elif event.button() in (Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton):
@@ -313,7 +285,7 @@ class HeatmapMap(QWidget):
         at = event.position()
         far = (at - self._press).manhattanLength() >= 5
         if self._drag == _Drag.MINIMAP:
-            self._go_by_minimap(at)
+            self.look(self.minimap.camera_at(self, self.camera, at))
         elif self._drag == _Drag.PAN or (self._drag == _Drag.PRESSED and far):
             self._drag = _Drag.PAN
             self.setCursor(Qt.CursorShape.ClosedHandCursor)
@@ -361,12 +333,6 @@ class HeatmapMap(QWidget):
         if pfn != self.hover_pfn:
             self.hover_pfn = pfn
             self.hovered.emit(pfn)
-
-    def _go_by_minimap(self, at: QPointF) -> None:
-        place = self._minimap_rect()
-        if place is not None:
-            x, y = (at.x() - place.left()) / place.width(), (at.y() - place.top()) / place.height()
-            self.look(Camera(self.camera.zoom, x, y))
 
     def _set_box(self, box: Rect | None) -> None:
         if box != self.box:

@@ -56,7 +56,10 @@ class ReadOut(QWidget):
         text = "   ".join(self.parts) or self._hint
         painter.setPen(self._theme.color("ui.text" if self.parts else "ui.faint"))
         room = QRectF(self.rect()).adjusted(5, 0, -5, 0)
-        line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room.width())
+        beside = QFontMetricsF(self._theme.font("small")).horizontalAdvance(self._note) + 18 if self._note else 0.0
+        # What is known about a page frame needs its room more than the note does, the note more than a hint.
+        width = room.width() if self.parts else max(room.width() - beside, 0.0)
+        line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
         painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, line)
         room.setLeft(room.left() + metrics.horizontalAdvance(line) + 16)
         painter.setFont(self._theme.font("small"))

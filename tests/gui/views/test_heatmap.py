@@ -311,9 +311,9 @@ def test_nothing_is_done_while_hidden_and_all_is_caught_up_with(view: HeatmapVie
 
 
 def test_the_overview_appears_when_zoomed_in_and_leads_elsewhere(qtbot: QtBot, view: HeatmapView) -> None:
-    assert view.map._minimap_rect() is None
+    assert view.map.minimap.rect(view.map, view.map.camera) is None
     view.map.zoom(10.0)
-    rect = view.map._minimap_rect()
+    rect = view.map.minimap.rect(view.map, view.map.camera)
     assert rect is not None
     qtbot.mouseClick(view.map, Qt.MouseButton.LeftButton, pos=rect.bottomLeft().toPoint() + QPoint(2, -3))
     assert view.map.camera.x < 0.1
