@@ -18,7 +18,7 @@ from memviz import resources
 from memviz.kernel.machine import Machine, MachineConfig, User
 from memviz.workload.base import Workload
 from memviz.workload.file_server import FileServer, FileServerParams
-from memviz.workload.noise import (
+from memviz.workload.others import (
     HugePages,
     HugePagesParams,
     KernelNoise,
@@ -90,6 +90,12 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     policy: dict[str, str] = {}
     workload: tuple[WorkloadSpec, ...] = ()
     moment: tuple[Moment, ...] = ()
+
+    def sized(self, memory_mib: int) -> Scenario:
+        """The same scenario for another size of memory: filling and ageing it takes operations in proportion."""
+        factor = memory_mib / self.machine_spec.memory_mib
+        moments = tuple(msgspec.structs.replace(one, at=int(one.at * factor)) for one in self.moment)
+        return msgspec.structs.replace(self, ops=int(self.ops * factor), moment=moments)
 
     def machine(self, seed: int | None = None, memory_mib: int | None = None, cpus: int | None = None) -> Machine:
         """Build the machine with its users attached; ``None`` keeps what the scenario says.

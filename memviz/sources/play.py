@@ -27,6 +27,7 @@ class Play:
     """
 
     def __init__(self, scenario: Scenario, machine: Machine, scripted: bool = True, ops: int | None = None) -> None:
+        scenario = scenario.sized(machine.config.memory_mib)
         self.scenario = scenario
         self.machine = machine
         self.on_moment: Callable[[Moment], None] | None = None

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class FileServerParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """``files``: how many at most, per CPU; ``pages``: size of the largest; rates are parts of one.
 
-    ``stream``: part of the reads that go on with a file not yet read to its end. ``sparse``: part of the files with holes.
-    ``period``: operations of one CPU between tides, 0: none. At high tide files are created three times as often, at low
-    tide they are deleted instead. ``delay``: operations of one CPU before this server opens. ``open``: part of the files that stay open, so that their dentries are in use.
+    ``stream``: part of the reads that go on with a file not yet read to its end. ``sparse``: part of the files with
+    holes. ``period``: operations of the machine from one turn of the tide to the next, 0: no tides. At high tide
+    files are created three times as often, at low tide they are deleted instead. ``delay``: operations of the machine
+    before this server opens. ``open``: part of the files that stay open, so that their dentries are in use.
     """
 
     files: int = 2000
@@ -61,17 +62,15 @@ class FileServer(Workload):
         super().__init__(machine, seed)
         self.params = params
         self.files: list[list[ServedFile]] = [[] for _ in range(machine.config.cpus)]
-        self.steps = [0] * machine.config.cpus
 
     def step(self, cpu: int) -> None:
         """Create, delete, truncate or read, by their rates."""
         draw = self.draws[cpu]
         files = self.files[cpu]
         p = self.params
-        self.steps[cpu] += 1
-        if self.steps[cpu] <= p.delay:
+        if self.machine.ops < p.delay:
             return
-        create, delete = self.tide(cpu)
+        create, delete = self.tide()
         what = draw.random()
         if len(files) < 8 or (what < create and len(files) < p.files):
             self.create(cpu)
@@ -87,12 +86,12 @@ class FileServer(Workload):
         else:
             self.read(cpu, files[draw.skewed(len(files))])
 
-    def tide(self, cpu: int) -> tuple[float, float]:
+    def tide(self) -> tuple[float, float]:
         """How often files are created and deleted now."""
         p = self.params
         if p.period == 0:
             return p.create, p.delete
-        if (self.steps[cpu] - p.delay) // p.period % 2 == 0:
+        if (self.machine.ops - p.delay) // p.period % 2 == 0:
             return min(3 * p.create, 0.8), p.delete / 4
         return p.create / 20, min(p.create + p.delete, 0.8)
 
@@ -103,7 +102,7 @@ class FileServer(Workload):
         if dentry is None:
             return
         pages = 1 + draw.skewed(self.params.pages)
-        stride = draw.between(2, 40) if draw.chance(self.params.sparse) else 1
+        stride = draw.between(30, 64) if draw.chance(self.params.sparse) else 1
         file = ServedFile(self.machine.filemap.open(), dentry, pages, stride)
         if not draw.chance(self.params.open):
             self.machine.dcache.dput(dentry)

@@ -18,6 +18,7 @@ from memviz.kernel.page import (
     GFP_HIGHUSER_MOVABLE,
     GFP_KERNEL,
     GFP_NOWARN,
+    GFP_TRANSHUGE,
     GFP_TRANSHUGE_LIGHT,
     OWNER_ANON,
     OWNER_HUGE,
@@ -105,14 +106,20 @@ class Network(Workload):
 
 
 class HugePagesParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """``hold``: huge pages held at most, per CPU."""
+    """``hold``: huge pages held at most, per CPU; ``keep``: for good, else the oldest is given back for a new one.
+
+    ``insist``: reclaim and compact for one. ``delay``: operations of the machine before the first is wanted.
+    """
 
     hold: int = 8
     order: int = 9
+    keep: bool = False
+    insist: bool = False
+    delay: int = 0
 
 
 class HugePages(Workload):
-    """Transparent huge pages: 2 MiB if it is there for the taking."""
+    """Huge pages: 2 MiB if it is there for the taking, or with some effort."""
 
     kind = "huge-pages"
 
@@ -127,10 +134,13 @@ class HugePages(Workload):
         """Try for one; give the oldest back when holding enough."""
         alloc = self.machine.page_alloc
         held = self.held[cpu]
-        if len(held) >= self.params.hold:
-            alloc.free_pages(held.pop(0), self.params.order)
+        p = self.params
+        if self.machine.ops < p.delay or (p.keep and len(held) >= p.hold):
+            return
+        if len(held) >= p.hold:
+            alloc.free_pages(held.pop(0), p.order)
         self.tried += 1
-        pfn = alloc.alloc_pages(self.params.order, GFP_TRANSHUGE_LIGHT, OWNER_HUGE)
+        pfn = alloc.alloc_pages(p.order, GFP_TRANSHUGE if p.insist else GFP_TRANSHUGE_LIGHT, OWNER_HUGE)
         if pfn is not None:
             self.got += 1
             held.append(pfn)
