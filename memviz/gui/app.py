@@ -98,7 +98,7 @@ def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:
         found = scenario.load(name)
         seed = found.machine_spec.seed if options.seed is None else options.seed
         spec = simulation(name, options.seed, options.memory_mib)
-        entries.append(Scenario(name, f"{found.title} — seed {seed}", partial(HostClient, spec)))
+        entries.append(Scenario(name, f"{found.title}, seed {seed}", partial(HostClient, spec)))
     return entries, first
 
 

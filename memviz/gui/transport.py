@@ -64,7 +64,7 @@ class TopBar(QWidget):
         self.scenarios.setObjectName("scenario_chooser")
         self.scenarios.setAccessibleName("Scenario")
         self.scenarios.setToolTip("Which scenario runs")
-        self.scenarios.setMinimumWidth(205)
+        self.scenarios.setMinimumWidth(170)
         self.scenarios.setMaximumWidth(280)
         self.scenarios.activated.connect(self._scenario_activated)
         self._row.addWidget(self.scenarios)
@@ -83,7 +83,7 @@ class TopBar(QWidget):
         self.speed.setRange(0, len(SPEEDS) - 1)
         self.speed.setValue(len(SPEEDS) - 1)
         self.speed.setPageStep(1)
-        self.speed.setMinimumWidth(60)
+        self.speed.setMinimumWidth(44)
         self.speed.setMaximumWidth(110)
         self.speed.valueChanged.connect(self._speed_moved)
         label = QLabel("speed")
@@ -98,7 +98,7 @@ class TopBar(QWidget):
         row.setSpacing(7)
         for widget in (label, self.speed, self.speed_words):
             row.addWidget(widget, 1 if widget is self.speed else 0)
-        group.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        group.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         self._row.addWidget(group)
         self._row.addSpacing(2)
 

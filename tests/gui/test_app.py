@@ -62,7 +62,7 @@ def test_the_last_scenario_is_opened_again_if_it_is_still_there(qtbot: QtBot) ->
     Settings().scenario = "gone-meanwhile"
     scenarios, first = list_scenarios(WindowOptions(seed=3))
     assert first == DEFAULT_SCENARIO
-    assert [one.title for one in scenarios if one.name == first] == ["Aged file server — seed 3"]
+    assert [one.title for one in scenarios if one.name == first] == ["Aged file server, seed 3"]
 
 
 def test_a_picture_of_a_real_run(qtbot: QtBot, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

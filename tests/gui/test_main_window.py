@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -407,12 +408,11 @@ def test_the_panels_fit_into_the_window(qtbot: QtBot, window: MainWindow, size: 
             assert dock.width() >= 300, name
             assert dock.height() >= 74, name
             assert window.rect().contains(dock.geometry()), name
-    assert client_state(window) == "Run"
-
-
-def client_state(window: MainWindow) -> str:
-    """What the run button offers."""
-    return window.actions_by_name["run"].text()
+    row = [window.top_bar.menu_button, window.top_bar.scenarios]
+    row += [window.findChild(Button, f"button_{name}") for name in ("run", "step", "fast", "defragment", "compact")]
+    row += [window.top_bar.request, window.top_bar.policy]
+    for left, right in itertools.pairwise(row):
+        assert left.geometry().right() < right.geometry().left(), "the top bar's buttons lie over one another"
 
 
 def test_the_run_button_is_the_action(qtbot: QtBot, window: MainWindow, client: FakeClient) -> None:
