@@ -25,6 +25,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
+from memviz.gui.panel import draw_empty
 from memviz.gui.render.heatmap_image import U32, Camera, HeatmapImage, clamp, largest_zoom, zoom_about
 from memviz.gui.render.layout import Layout, Rect
 from memviz.gui.render.pyramid import Pyramid
@@ -206,6 +207,7 @@ class HeatmapMap(QWidget):
         painter = QPainter(self)
         if self.layout_ is None or not self._pyramid.levels:
             painter.fillRect(self.rect(), self._theme.color("ui.panel"))
+            draw_empty(painter, QRectF(self.rect()), self._theme, "No page frames to show yet")
             painter.end()
             return
         painter.drawImage(QPointF(0, 0), self.picture())
