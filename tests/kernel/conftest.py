@@ -23,5 +23,5 @@ def load_beside(name: str) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny() -> Any:
-    """Makes tiny kernels: ``tiny(mib=32, cpus=1, seed=1, swap_pages=0, defrag_mode=0)``."""
+    """Makes tiny kernels: ``tiny(mib=32, cpus=1, seed=1, swap_pages=0, defrag_mode=0, threads=False)``."""
     return load_beside("tiny_kernel").TinyKernel

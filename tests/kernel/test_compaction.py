@@ -420,6 +420,34 @@ def test_users_on_four_cpus_lose_nothing_while_memory_is_compacted(tiny: Any, se
     k.check()
 
 
+def test_users_on_threads_lose_nothing_either(tiny: Any) -> None:
+    k = tiny(mib=16, cpus=4, threads=True)
+    files = [k.file() for _ in range(3)]
+    k.fill(files[0], 1500)
+
+    def user(file: Any) -> None:
+        for at in range(200):
+            file.add(100_000 + at, gfp=GFP_HIGHUSER_MOVABLE)
+            victim = next(iter(list(file.pages)))
+            pfn = file.pages.get(victim)
+            if at % 3 == 0 and pfn is not None:
+                file.drop(victim)
+            elif pfn is not None:
+                k.vmscan.mark_page_accessed(pfn)
+
+    def compactor() -> None:
+        for _ in range(4):
+            k.compaction.compact_memory()
+            k.vmscan.try_to_free_pages(0, GFP_KERNEL)
+
+    for cpu, file in enumerate(files):
+        k.smp.spawn(cpu, f"user {cpu}", lambda file=file: user(file))
+    k.smp.spawn(3, "compactor", compactor)
+    k.smp.run(None)
+    k.check()
+    assert k.page_alloc.vmstat.named()["pgmigrate_success"] > 0
+
+
 @pytest.mark.digest
 def test_compaction_repeats_to_the_last_frame(tiny: Any) -> None:
     def run() -> tuple[bytes, int]:

@@ -18,6 +18,7 @@ from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.page_isolation import PageIsolation
 from memviz.kernel.schedule import RandomScheduler
 from memviz.kernel.smp import Smp
+from memviz.kernel.smp_threads import ThreadedSmp
 from memviz.kernel.trace import Trace
 from memviz.kernel.vmscan import Vmscan
 
@@ -51,12 +52,15 @@ class TinyFile(AddressSpace):
         return pfn
 
     def drop(self, index: int) -> bool:
-        """Truncate a page; False: somebody else has isolated it."""
+        """Truncate a page; False: somebody else has isolated it, moved it or dropped it."""
         kernel = self.kernel
-        pfn = self.pages[index]
-        order = kernel.mem.order[pfn]
-        if not kernel.vmscan.folio_isolate_lru(pfn):
+        pfn = self.pages.get(index)
+        if pfn is None or not kernel.vmscan.folio_isolate_lru(pfn):
             return False
+        if self.pages.get(index) != pfn:  # moved before we had it: this is somebody else's page by now
+            kernel.vmscan.folio_add_lru(pfn)
+            return False
+        order = kernel.mem.order[pfn]
         del self.pages[index]
         kernel.mem.flags[pfn] = PG_HEAD
         kernel.page_alloc.free_pages(pfn, order)
@@ -81,8 +85,16 @@ class TinyFile(AddressSpace):
 class TinyKernel:
     """The parts of memory management that work without slabs."""
 
-    def __init__(self, mib: int = 32, cpus: int = 1, seed: int = 1, swap_pages: int = 0, defrag_mode: int = 0) -> None:
-        self.smp = Smp(cpus, Trace(), RandomScheduler(seed))
+    def __init__(
+        self,
+        mib: int = 32,
+        cpus: int = 1,
+        seed: int = 1,
+        swap_pages: int = 0,
+        defrag_mode: int = 0,
+        threads: bool = False,
+    ) -> None:
+        self.smp = ThreadedSmp(cpus, Trace()) if threads else Smp(cpus, Trace(), RandomScheduler(seed))
         self.mem = PageFrames(mib * 256)
         self.page_alloc = PageAlloc(self.mem, self.smp, PageAllocConfig(defrag_mode=defrag_mode))
         self.vmscan = Vmscan(self.mem, self.page_alloc, self.smp, swap_pages)
