@@ -12,7 +12,7 @@ from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.slub import Slub
 from memviz.snapshot import U8, Pages
 
-_NO_HEAD = 255
+assert PG_HEAD == 1, "pages() computes with it"
 
 
 def frozen(array: U8) -> U8:
@@ -26,7 +26,7 @@ def pages(mem: PageFrames) -> Pages:
     owner = np.frombuffer(mem.owner, np.uint8).copy()
     flags = np.frombuffer(mem.flags, np.uint8).copy()
     order = np.frombuffer(mem.order, np.uint8).copy()
-    order[(flags & PG_HEAD) == 0] = _NO_HEAD
+    order |= (flags & PG_HEAD) - np.uint8(1)  # a head adds 0, a tail 255: no branch, no mask
     stamp = np.frombuffer(mem.stamp, np.uint32).copy()
     for array in (owner, flags, order, stamp):
         array.flags.writeable = False

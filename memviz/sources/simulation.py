@@ -3,7 +3,7 @@
 Pages, zones, CPUs and events are taken for every Snapshot. What takes longer (slabs and their objects, trees, what
 could be contiguous) is taken again when ``DETAIL_SHARE`` of the time since allows it, and always when the machine
 stands. What each CPU did (lanes) is recorded throughout when somebody can follow it: paused, stepping, at low speed. At
-full speed it is recorded for the first piece after each Snapshot: a look at every redraw, at a bounded price.
+full speed it is recorded for one piece ten times a second: a look now and then, at a bounded price.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from memviz.sources.base import (
 from memviz.sources.convert_detail import page_detail
 from memviz.sources.play import PIECE, Play
 
-DETAIL_SHARE: Final = 0.01
+DETAIL_SHARE: Final = 0.007
 """Of the engine's time, for each detail."""
+LANES_S: Final = 0.1
 OUTCOMES: Final = 16
 _SMOOTH_HZ: Final = 20  # slower than PIECE times this a throttled run goes op by op: it would stutter otherwise
 
@@ -84,6 +85,7 @@ class SimulationSource:
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self._speed = 0
+        self._lanes_due = 0.0
         self._pace_begin = 0.0
         self._pace_ops = 0
         self._pages: Pages | None = None
@@ -107,7 +109,10 @@ class SimulationSource:
         endless = self.machine.ops + (1 << 40)
         smp = self.machine.smp
         while True:
-            smp.lanes_on = not smp.lanes
+            now = time.perf_counter()
+            smp.lanes_on = now >= self._lanes_due
+            if smp.lanes_on:
+                self._lanes_due = now + LANES_S
             self.play.run_piece(endless)
             smp.lanes_on = True  # commands are few, and everything about them is worth seeing
             if time.perf_counter() - begin >= seconds:
