@@ -174,6 +174,9 @@ class FileMapping(AddressSpace):
                 if not filemap.vmscan.folio_isolate_lru(entry):
                     self.wait_on_folio(at, entry)
                     continue
+                if (filemap.mem.mapping[entry], filemap.mem.index[entry]) != (self.id, at):
+                    filemap.vmscan.folio_add_lru(entry)  # it moved before we had it: the frame is somebody else's now
+                    continue
                 self.remove(at)
                 filemap.mem.forget_mapping(entry)
                 filemap.page_alloc.free_pages(entry, 0)
