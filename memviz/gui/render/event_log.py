@@ -20,6 +20,7 @@ ROUTINE: Final = BULK | {
     trace.MM_PAGE_ALLOC_EXTFRAG,
     trace.MM_VMSCAN_KSWAPD_WAKE,
     trace.MM_VMSCAN_RECLAIM,
+    trace.HIGHATOMIC,
     trace.SLAB_NEW,
     trace.SLAB_DISCARD,
     trace.RCU_GP_BEGIN,

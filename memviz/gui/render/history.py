@@ -16,8 +16,11 @@ from memviz.kernel.page import NR_PAGE_ORDERS
 from memviz.kernel.vmstat import unusable_free_index
 from memviz.snapshot import Snapshot
 
-FAILED, DEFRAG, SUCCESS, COMPACTION = "failed request", "defragmentation", "success", "compaction"
-MARKER_KINDS: Final = (FAILED, DEFRAG, SUCCESS, COMPACTION)
+FAILED, DEFRAG, SUCCESS, REFUSED = "failed request", "defragmentation", "success", "failed allocation"
+MARKER_KINDS: Final = (FAILED, DEFRAG, SUCCESS, REFUSED)
+"""Requests are the user's, allocations those of the workload."""
+
+_SAME_NS: Final = 5_000_000
 
 
 class Marker(NamedTuple):
@@ -111,13 +114,14 @@ class History:
             if kind == trace.REQUEST_END:
                 name, order = (SUCCESS if b else FAILED), a
             elif kind == trace.ALLOC_FAILED:
-                name, order = FAILED, a
+                name, order = REFUSED, a
             else:
                 name, order = DEFRAG, -1
             time_ns = int(row["time"])
-            if self.markers:  # a request that fails says so twice: as an allocation and as a request
-                last = self.markers[-1]
-                if last.kind == name == FAILED and last.order == order and time_ns - last.time_ns < 5_000_000:
-                    continue
+            last = self.markers[-1] if self.markers else None
+            # A request that fails says so twice: first as an allocation.
+            if name == FAILED and last is not None and (last.kind, last.order) == (REFUSED, order):
+                if time_ns - last.time_ns < _SAME_NS:
+                    self.markers.pop()
             self.markers.append(Marker(time_ns, name, order, int(row["seq"]), int(row["cpu"])))
             self.version += 1

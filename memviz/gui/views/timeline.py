@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from memviz.gui.panel import View
 from memviz.gui.render.curve import peaks
-from memviz.gui.render.history import DEFRAG, FAILED, SUCCESS, History, Marker
+from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, History, Marker
 from memviz.gui.render.numbers import seconds
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -21,6 +21,7 @@ _SIGNS: Final = {
     FAILED: ("✗", "chart.failed"),
     DEFRAG: ("◆", "chart.defrag"),
     SUCCESS: ("✓", "chart.retry"),
+    REFUSED: ("╷", "chart.failed"),
 }
 _MIN_SPAN_NS: Final = 100_000
 _LABEL_H: Final = 15
@@ -138,6 +139,9 @@ class TimelineView(View):
             return
         sign, color = _SIGNS[marker.kind]
         picked = marker.seq == self.selection.now.event
+        if marker.kind == REFUSED:  # the workload's: many, so a short tick each
+            painter.fillRect(QRectF(round(x), self.height() - 9, 3 if picked else 1, 8), self.theme.color(color))
+            return
         width = 4 if picked else 2
         line = QRectF(round(x) - width // 2, _LABEL_H + 2, width, self.height() - _LABEL_H - 3)
         painter.fillRect(line, self.theme.color(color))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from memviz.gui.render.history import DEFRAG, FAILED, SUCCESS, History
+from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, History
 from memviz.kernel import trace
 from memviz.kernel.vmstat import unusable_free_index
 from memviz.snapshot import EVENT_DTYPE
@@ -52,6 +52,12 @@ def test_markers_come_from_events_and_a_failure_is_marked_once() -> None:
         (3, 9_000_000, 1, trace.DEFRAG_END, 1, 40, 88, 3),
         (4, 20_000_000, 2, trace.REQUEST_END, 9, 4097, 200_000, 0),
         (5, 20_000_001, 2, trace.SLAB_NEW, 1, 2, 3, 0),
+        (6, 30_000_000, 2, trace.ALLOC_FAILED, 3, 0, 1, 0),
     )
     history.add(snapshot(events=rows))
-    assert [(m.kind, m.order, m.seq) for m in history.markers] == [(FAILED, 9, 1), (DEFRAG, -1, 3), (SUCCESS, 9, 4)]
+    assert [(m.kind, m.order, m.seq) for m in history.markers] == [
+        (FAILED, 9, 2),
+        (DEFRAG, -1, 3),
+        (SUCCESS, 9, 4),
+        (REFUSED, 3, 6),
+    ]
