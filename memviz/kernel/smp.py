@@ -12,99 +12,69 @@ Virtual time is one clock for the machine, in nanoseconds: the sum of all CPUs' 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from memviz.kernel.cpus import Cpus
+from memviz.kernel.sched import (
+    CPU_IDLE,
+    CPU_IRQS_OFF,
+    CPU_ISOLATE,
+    CPU_MIGRATE,
+    CPU_RCU_READ,
+    CPU_RUNS,
+    CPU_SLAB_LOCK,
+    CPU_SLEEPS,
+    CPU_SOFTIRQ,
+    CPU_SPINS,
+    CPU_WAITS_RCU,
+    CPU_XA_LOCK,
+    CPU_ZONE_LOCK,
+    TASK_DONE,
+    TASK_RUNNING,
+    TASK_SLEEPING,
+    TASK_SPINNING,
+    Cpu,
+    KernelBug,
+    Task,
+)
 from memviz.kernel.schedule import RandomScheduler, Schedule, Scheduler
-from memviz.kernel.trace import KERNEL_BUG, Trace
+from memviz.kernel.trace import Trace
 
-if TYPE_CHECKING:
-    from memviz.kernel.spinlock import SpinLock
-
-TASK_RUNNING: Final = 0
-TASK_SPINNING: Final = 1  # busy-waits: its CPU can do nothing else
-TASK_SLEEPING: Final = 2  # its CPU may run another task
-TASK_DONE: Final = 3
-
-# What a CPU does, as snapshots and lanes show it.
-CPU_IDLE: Final = 0
-CPU_RUNS: Final = 1
-CPU_XA_LOCK: Final = 2
-CPU_RCU_READ: Final = 3
-CPU_SOFTIRQ: Final = 4
-CPU_SPINS: Final = 5
-CPU_WAITS_RCU: Final = 6
-CPU_SLAB_LOCK: Final = 7
-CPU_ZONE_LOCK: Final = 8
-CPU_SLEEPS: Final = 9
-CPU_IRQS_OFF: Final = 10
-CPU_ISOLATE: Final = 11
-CPU_MIGRATE: Final = 12
-
-
-class KernelBug(Exception):
-    """A rule of the kernel was broken. ``rule`` names it as lockdep would; ``stacks`` says where every CPU stood."""
-
-    def __init__(self, rule: str, message: str, stacks: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{rule}: {message}")
-        self.rule = rule
-        self.message = message
-        self.stacks = stacks
+__all__ = [
+    "CPU_IDLE",
+    "CPU_IRQS_OFF",
+    "CPU_ISOLATE",
+    "CPU_MIGRATE",
+    "CPU_RCU_READ",
+    "CPU_RUNS",
+    "CPU_SLAB_LOCK",
+    "CPU_SLEEPS",
+    "CPU_SOFTIRQ",
+    "CPU_SPINS",
+    "CPU_WAITS_RCU",
+    "CPU_XA_LOCK",
+    "CPU_ZONE_LOCK",
+    "TASK_DONE",
+    "TASK_RUNNING",
+    "TASK_SLEEPING",
+    "TASK_SPINNING",
+    "Cpu",
+    "KernelBug",
+    "Smp",
+    "Task",
+]
 
 
-class Task:
-    """A thread of the kernel: a workload on its CPU, kswapd, a command. ``daemon``: may sleep for ever."""
-
-    def __init__(self, name: str, cpu: Cpu, body: Callable[[], None], daemon: bool) -> None:
-        self.name = name
-        self.cpu = cpu
-        self.body = body
-        self.daemon = daemon
-        self.state = TASK_RUNNING
-        self.ready: Callable[[], bool] | None = None
-        self.wake_at = -1  # virtual time at which a timed sleep ends, -1: no timer
-        self.greenlet: Any = None
-
-
-class Cpu:
-    """One virtual CPU."""
-
-    def __init__(self, cpu_id: int) -> None:
-        self.id = cpu_id
-        self.irq_off = 0
-        self.preempt = 0  # spinlocks held
-        self.in_softirq = False
-        self.softirq_pending = False
-        self.rcu_nesting = 0
-        self.held: list[SpinLock] = []
-        self.no_slab = ""  # name of the callback in which slab calls are forbidden, "" outside of one
-        self.task: Task | None = None
-        self.queue: list[Task] = []
-        self.label = ""
-        self.state = CPU_IDLE
-        self.since = 0  # when ``state`` began, ns
-        self.states: list[int] = []  # states to return to
-        self.spun_ns = 0  # total time blocked, spinning
-
-    def atomic(self) -> bool:
-        """Whether sleeping is forbidden here."""
-        return self.preempt > 0 or self.irq_off > 0 or self.in_softirq or self.rcu_nesting > 0
-
-
-class Smp:
+class Smp(Cpus):
     """All CPUs of a machine, its tasks, its clock."""
 
     def __init__(self, nr_cpus: int, trace: Trace, scheduler: Scheduler | None = None) -> None:
-        self.nr_cpus = nr_cpus
-        self.trace = trace
+        super().__init__(nr_cpus, trace)
         self.scheduler: Scheduler = scheduler if scheduler is not None else RandomScheduler(0)
-        self.cpus = [Cpu(i) for i in range(nr_cpus)]
-        self.current = self.cpus[0]
         self.running: Task | None = None  # None: boot context
-        self.now = 0
         self.budget = 0  # points before the scheduler is asked again
         self.switches = 0  # times it was asked
         self.record: Schedule | None = None  # a list: every answer of the scheduler is appended
@@ -114,8 +84,7 @@ class Smp:
         self.stop_before: Callable[[Cpu], bool] | None = None  # stop before a point for which this is true
         self.stopped = False
         self.picking = False
-        self.lanes_on = False
-        self.lanes: deque[tuple[int, int, int, int]] = deque(maxlen=8192)  # (begin, end, cpu, state)
+        self.parking = False  # daemons stop at their next safe point once the workload stands between operations
         self.quiescent: Callable[[Cpu], None] | None = None  # RCU: this CPU passes a quiescent state
         self.softirq: Callable[[Cpu], None] | None = None  # RCU: run the callbacks of this CPU
         self.idle: Callable[[], bool] | None = None  # RCU: nothing can run; True: now something may
@@ -123,10 +92,6 @@ class Smp:
         self.threads = False  # True in ThreadedSmp: locks are real ones
 
     # -- for kernel code ------------------------------------------------------------------------------------------
-
-    def this_cpu(self) -> Cpu:
-        """The CPU that runs now."""
-        return self.current
 
     def point(self, label: str) -> None:
         """Another CPU may run here, or a softirq on this one."""
@@ -139,11 +104,6 @@ class Smp:
         self.budget -= 1
         if self.budget < 0:
             self.schedule_point()
-
-    def advance(self, ns: int) -> None:
-        """Work takes virtual time."""
-        self.now += ns
-        self.trace.now = self.now
 
     def spin_until(self, label: str, ready: Callable[[], bool]) -> None:
         """Busy-wait: the CPU stays occupied. The time is charged to ``Cpu.spun_ns``."""
@@ -173,62 +133,12 @@ class Smp:
         self.sleep_until(label, lambda: self.now >= until)
         self.running.wake_at = -1
 
-    def might_sleep(self, what: str) -> None:
-        """Report a sleeping call where sleeping is forbidden."""
-        cpu = self.current
-        if cpu.atomic():
-            locks = ", ".join(lock.name for lock in cpu.held) or "no lock"
-            self.bug(
-                "sleeping function called from invalid context",
-                f"{what} on CPU {cpu.id} with {locks} held, irqs {'off' if cpu.irq_off else 'on'},"
-                f" RCU nesting {cpu.rcu_nesting}",
-            )
-
     def cond_resched(self) -> None:
         """A long-running task lets others of its CPU run; a quiescent state."""
         cpu = self.current
         if cpu.atomic() or self.running is None:
             return
         self.give_way(cpu, "cond_resched")
-
-    def irq_disable(self) -> None:
-        """Interrupts off on this CPU (nests)."""
-        self.current.irq_off += 1
-
-    def irq_enable(self) -> None:
-        """Undo one ``irq_disable``."""
-        self.current.irq_off -= 1
-
-    def bug(self, rule: str, message: str) -> NoReturn:
-        """Stop the machine: a rule of the kernel was broken."""
-        self.trace.emit(KERNEL_BUG)
-        raise KernelBug(rule, message, tuple(self.stack_of(cpu) for cpu in self.cpus))
-
-    def stack_of(self, cpu: Cpu) -> str:
-        """Where ``cpu`` stands, in one line."""
-        task = cpu.task.name if cpu.task is not None else ("boot" if cpu is self.current else "idle")
-        locks = ", ".join(lock.name for lock in cpu.held) or "none"
-        return f"CPU {cpu.id} [{task}] at {cpu.label or 'start'}; locks: {locks}; RCU nesting {cpu.rcu_nesting}"
-
-    # -- lanes: what each CPU does, over time -----------------------------------------------------------------------
-
-    def enter(self, state: int) -> None:
-        """This CPU begins to do ``state``, inside of what it did until now."""
-        cpu = self.current
-        cpu.states.append(cpu.state)
-        self.set_state(cpu, state)
-
-    def leave(self) -> None:
-        """Back to what this CPU did before ``enter``."""
-        cpu = self.current
-        self.set_state(cpu, cpu.states.pop() if cpu.states else CPU_RUNS)
-
-    def set_state(self, cpu: Cpu, state: int) -> None:
-        """Change the state shown, closing the segment of the one before."""
-        if self.lanes_on and self.now > cpu.since:
-            self.lanes.append((cpu.since, self.now, cpu.id, cpu.state))
-        cpu.since = self.now
-        cpu.state = state
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
@@ -250,6 +160,7 @@ class Smp:
         if cpu.task is None or cpu.task.state == TASK_SLEEPING:
             cpu.queue.insert(0, cpu.queue.pop())  # a command goes before what only waits
         self.run(lambda: task.state == TASK_DONE)
+        self.settle()
         if task.state != TASK_DONE and not self.stopped:
             self.bug("hung task", f"{name} on CPU {cpu_id} never finished: everything it waits for sleeps")
 
@@ -257,7 +168,25 @@ class Smp:
         """Let the workload tasks do ``count`` more operations; return when all of them stand between operations."""
         self.tickets = count
         self.stopped = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Run until every task stands where nothing is half done: the workload between operations, daemons where they
+        hold no lock and no page. They go on with the next run, so that a short run gives them no more time than a long
+        one."""
+        self.parking = True
         self.run(None)
+        self.parking = False
+
+    def at_rest(self) -> bool:
+        """Whether daemons should stop now: a run is over, and all of the workload stands between operations."""
+        if not self.parking or self.tickets > 0:
+            return False
+        return all(task.daemon for cpu in self.cpus for task in cpu.queue)
+
+    def in_motion(self) -> bool:
+        """The opposite, as a condition to wait for."""
+        return not self.at_rest()
 
     def take_ticket(self) -> None:
         """A workload task asks to begin an operation; it sleeps here when this run has none left."""
@@ -283,6 +212,9 @@ class Smp:
         if self.quiescent is not None:
             self.quiescent(cpu)
         me = self.running
+        if me is not None and me.daemon and self.at_rest():
+            self.sleep_until(label, self.in_motion, CPU_IDLE)
+            return
         if me is None or len(cpu.queue) == 1:
             self.point(label)
             return
