@@ -102,11 +102,16 @@ class Lruvec:
     # -- lock held -----------------------------------------------------------------------------------------------------
 
     def mark(self, pfn: int) -> None:
-        """``mark_page_accessed()``. Wants ``lock`` held, as flags change."""
+        """``mark_page_accessed()``. Wants ``lock`` held, as flags change.
+
+        Who looked the page up held no reference: a frame that is on no list may be free or another's by now.
+        """
         flag = self.flags[pfn]
+        if not flag & PG_LRU:
+            return
         if not flag & PG_REFERENCED:
             self.flags[pfn] = flag | PG_REFERENCED
-        elif flag & (PG_LRU | PG_ACTIVE) == PG_LRU:
+        elif not flag & PG_ACTIVE:
             self.delete(pfn)
             self.flags[pfn] = (self.flags[pfn] | PG_ACTIVE) & ~PG_REFERENCED
             self.activated += 1

@@ -44,6 +44,19 @@ def test_second_access_makes_active_third_only_references(tiny: Any) -> None:
     k.check()
 
 
+def test_a_free_frame_is_not_marked(tiny: Any) -> None:
+    k = tiny()
+    file = k.file()
+    k.fill(file, 1)
+    pfn = file.pages[0]
+    file.drop(0)
+    k.vmscan.mark_page_accessed(pfn)
+    assert k.mem.flags[pfn] & (PG_ACTIVE | PG_REFERENCED) == 0
+    k.page_alloc.drain_all_pages()
+    k.vmscan.mark_page_accessed(pfn)
+    k.check()
+
+
 def test_only_one_can_isolate_a_page(tiny: Any) -> None:
     k = tiny()
     file = k.file()
