@@ -17,8 +17,9 @@ from memviz.kernel.dcache import Dcache
 from memviz.kernel.filemap import Filemap
 from memviz.kernel.kcompactd import Kcompactd
 from memviz.kernel.mmzone import PageAllocConfig
-from memviz.kernel.page import GFP_KERNEL, MAX_PAGE_ORDER, OWNER_HUGE, PageFrames
+from memviz.kernel.page import GFP_KERNEL, MAX_PAGE_ORDER, OWNER_HUGE, OWNER_PINNED, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
+from memviz.kernel.page_isolation import ContigResult, PageIsolation
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.request import RequestAnatomy, RequestRecorder, watching
 from memviz.kernel.schedule import RandomScheduler, Scheduler
@@ -116,6 +117,7 @@ class Machine:
         self.compaction = Compaction(self.mem, self.page_alloc, self.vmscan, self.smp)
         self.compaction.pins.slab_name = self.cache_name
         self.kcompactd = Kcompactd(self.compaction)
+        self.isolation = PageIsolation(self.compaction)
         self.vmscan.start(0)
         self.kcompactd.start(config.cpus - 1)
         self.xa_nodes = SlabNodeCache(self.slub, self.rcu, SLAB_RECLAIM_ACCOUNT)
@@ -229,6 +231,18 @@ class Machine:
 
         self.smp.run_task(0, "compact_memory", body)
         return migrated[0]
+
+    def alloc_contig(self, nr_pages: int, owner: int = OWNER_PINNED) -> ContigResult:
+        """Empty the range of ``nr_pages`` that is cheapest to empty and give it to ``owner``, as RDMA and CMA would
+        want.
+        """
+        results: list[ContigResult] = []
+
+        def body() -> None:
+            results.append(self.isolation.alloc_contig(nr_pages, owner))
+
+        self.smp.run_task(0, "alloc_contig", body)
+        return results[0]
 
     def defrag_for_request(self, order: int) -> int:
         """Slab defragmentation as a stage of a request; returns pages freed. Tells whoever watches the request."""
