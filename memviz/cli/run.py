@@ -60,7 +60,7 @@ def command(
     except (KernelBug, AssertionError) as error:
         config = machine.config
         again = f"memviz run {scenario} --seed {config.seed} --memory-mib {config.memory_mib}"
-        again += f" --ops {loaded.ops if ops is None else ops}"
+        again += f" --ops {loaded.sized(config.memory_mib).ops if ops is None else ops}"
         raise Failed(
             f"the machine broke a rule after {machine.ops:,} operations: {error}; repeat it with: {again}"
         ) from error
