@@ -2,7 +2,8 @@
 
 An event is a flat tuple of integers so that a ring of them is cheap to fill, turns into one numpy array without
 conversion and goes into a database as it is: ``(sequence, time, cpu, kind, a, b, c, d)`` with time in virtual
-nanoseconds. What ``a`` to ``d`` mean is in ``FIELDS``; kinds are named as Linux names its tracepoints where Linux has one.
+nanoseconds. What ``a`` to ``d`` mean is in ``FIELDS``; kinds are named as Linux names its tracepoints where Linux has
+one.
 
 Two rings. *Notable* events (a failed request, a slab that moved, a grace period's end) are few and always kept. The
 *bulk* (every page allocated and freed) is only kept while ``bulk`` is on; it is counted always.

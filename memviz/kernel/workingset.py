@@ -17,8 +17,8 @@ from memviz.kernel.xarray import xa_delete_node
 class Workingset:
     """The list of shadow nodes of a machine.
 
-    Up to ``max_nodes`` of them are left alone: one for every eight page frames of the machine, as ``count_shadow_nodes``
-    reckons, so that shadows remember about as many pages as there is memory.
+    Up to ``max_nodes`` of them are left alone: one for every eight page frames of the machine, as
+    ``count_shadow_nodes`` reckons, so that shadows remember about as many pages as there is memory.
     """
 
     def __init__(self, smp: Smp, present_pages: int) -> None:

@@ -216,12 +216,22 @@ class Processes(Workload):
         """Unmap everything; a page that compaction holds is waited for."""
         machine = self.machine
         for index in range(len(process.table)):
-            while not machine.vmscan.folio_isolate_lru(process.table[index]):
-                self.wait_on_folio(process, index)
-            pfn = process.table[index]
+            pfn = self.isolate(process, index)
             machine.mem.forget_mapping(pfn)
             machine.page_alloc.free_pages(pfn, 0)
         machine.mem.unregister_mapping(process)
+
+    def isolate(self, process: Process, index: int) -> int:
+        """Take the page at ``index`` off the LRU, wherever compaction has moved it by then; returns its frame."""
+        vmscan = self.machine.vmscan
+        while True:
+            pfn = process.table[index]
+            if not vmscan.folio_isolate_lru(pfn):
+                self.wait_on_folio(process, index)
+            elif process.table[index] == pfn:
+                return pfn
+            else:  # it moved between the look and the isolation, and the frame is somebody else's now
+                vmscan.folio_add_lru(pfn)
 
     def wait_on_folio(self, process: Process, index: int) -> None:
         """Wait until compaction has put the page back, wherever it is then."""
