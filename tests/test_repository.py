@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 import memviz
 
 LONGEST_FILE = 450
+LONGEST_TEST = 600  # a list of cases is read one case at a time
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,12 @@ def test_no_file_outgrows_a_reader(tracked: list[Path], checkout: Path) -> None:
     lengths = {
         str(path.relative_to(checkout)): len(path.read_text().splitlines()) for path in tracked if path.suffix == ".py"
     }
-    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+    too_long = {
+        name: length
+        for name, length in lengths.items()
+        if length > (LONGEST_TEST if name.startswith("tests/") else LONGEST_FILE)
+    }
+    assert too_long == {}
 
 
 # -- one version ----------------------------------------------------------------------------------------------------

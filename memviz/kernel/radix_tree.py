@@ -20,6 +20,7 @@ from memviz.kernel.page import GFP_ATOMIC, GFP_DIRECT_RECLAIM, GFP_KERNEL
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.smp import Smp
 from memviz.kernel.xa_debug import xa_dump
+from memviz.kernel.xa_find import find_next_mark
 from memviz.kernel.xa_node import (
     ENOMEM,
     RETRY,
@@ -34,7 +35,6 @@ from memviz.kernel.xa_node import (
     XaValue,
     max_index,
 )
-from memviz.kernel.xa_walk import find_next_mark
 
 EEXIST: Final = 17
 RADIX_TREE_MAX_PATH: Final = 11  # levels of 6 bits in an index of 64

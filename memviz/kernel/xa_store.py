@@ -9,6 +9,7 @@ with a scheduling point before. Read as of Linux 7.3.
 from __future__ import annotations
 
 from memviz.kernel.page import GFP_ACCOUNT, GFP_DIRECT_RECLAIM, GFP_NOWAIT
+from memviz.kernel.xa_find import XaFind
 from memviz.kernel.xa_node import (
     ALL_MARKED,
     ENOMEM,
@@ -28,10 +29,10 @@ from memviz.kernel.xa_node import (
     max_index,
     xa_node_free,
 )
-from memviz.kernel.xa_walk import XAS_BOUNDS, XAS_VALID, XaWalk
+from memviz.kernel.xa_walk import XAS_BOUNDS, XAS_VALID
 
 
-class XaStore(XaWalk):
+class XaStore(XaFind):
     """``struct xa_state`` with storing and marking. Use ``XaState``."""
 
     # Memory.

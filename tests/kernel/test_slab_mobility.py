@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from memviz.kernel.kmem_cache import KmemCache
-from memviz.kernel.mmzone import PageAllocConfig
-from memviz.kernel.page import GFP_ATOMIC, OWNER_FREE, OWNER_PCP, OWNER_SLAB, PageFrames
-from memviz.kernel.page_alloc import PageAlloc
-from memviz.kernel.rcu import Rcu
-from memviz.kernel.schedule import RandomScheduler
-from memviz.kernel.slab import OBJ_BUSY, OBJ_ISOLATED, OBJ_MOVING, SLAB_ISOLATED, SLAB_MIGRATING, SlubConfig
+from memviz.kernel.page import OWNER_FREE, OWNER_PCP, OWNER_SLAB
+from memviz.kernel.slab import OBJ_BUSY
 from memviz.kernel.slab_mobility import (
     BARRIER_NONE,
     BARRIER_OBJECT,
     BARRIER_PASS,
     BARRIER_SLAB,
-    GUARANTEE_RCU,
     REFUSED_IN_USE,
     REFUSED_LEFT,
     REFUSED_LOCKED,
     REFUSED_NO_MEMORY,
     REFUSED_RCU,
     REFUSED_REFERENCED,
-    MobilityOptions,
 )
-from memviz.kernel.slub import Slub
-from memviz.kernel.smp import KernelBug, Smp
-from memviz.kernel.spinlock import SpinLock
 from memviz.kernel.trace import (
     DEFRAG_BEGIN,
     DEFRAG_END,
@@ -37,122 +25,8 @@ from memviz.kernel.trace import (
     SLAB_ISOLATE,
     SLAB_ISOLATE_REFUSED,
     SLAB_MIGRATED,
-    Trace,
 )
-
-FRONT_ENDS = ("classic", "sheaves")
-
-
-def run(it: Index, body: Callable[[], object]) -> None:
-    """As a task: boot context would not sleep, but let time pass."""
-    it.slub.smp.spawn(0, "test", lambda: (body(), None)[1])
-    it.slub.smp.run(None)
-
-
-def kernel(front_end: str = "sheaves", cpus: int = 2, seed: int = 1) -> Slub:
-    smp = Smp(cpus, Trace(), RandomScheduler(seed))
-    pages = PageAlloc(PageFrames(32 * 256), smp, PageAllocConfig())
-    return Slub(pages, Rcu(smp), smp, SlubConfig(front_end))
-
-
-class Cell:
-    """Content of an object. ``refs`` 0: constructed state, in nobody's use."""
-
-    def __init__(self, addr: int) -> None:
-        self.key = -1
-        self.refs = 0
-
-
-class Index:
-    """A user of a movable cache: objects found by key, each with a reference count; freed at once or through RCU."""
-
-    def __init__(self, slub: Slub, size: int = 576, through_rcu: bool = False) -> None:
-        self.slub = slub
-        self.cache: KmemCache = slub.create_cache("index", size, ctor=Cell)
-        self.through_rcu = through_rcu
-        self.at: dict[int, int] = {}
-        self.asked: list[list[int]] = []
-        self.no_memory = False
-
-    def cell(self, obj: int) -> Cell:
-        cell = self.cache.content(obj)
-        assert isinstance(cell, Cell)
-        return cell
-
-    def insert(self, key: int) -> None:
-        obj = self.cache.alloc()
-        assert obj is not None
-        cell = self.cell(obj)
-        cell.key = key
-        cell.refs = 1
-        self.at[key] = obj
-
-    def remove(self, key: int) -> None:
-        self.put(self.at.pop(key))
-
-    def put(self, obj: int) -> None:
-        cell = self.cell(obj)
-        cell.refs -= 1
-        if cell.refs:
-            return
-        cell.key = -1
-        if self.through_rcu:
-            self.cache.note_rcu(obj)
-            self.slub.rcu.call_rcu(self.cache.free, obj)
-        else:
-            self.cache.free(obj)
-
-    def isolate(self, objects: list[int]) -> object:
-        self.asked.append(objects)
-        mobility = self.cache.mobility
-        assert mobility is not None
-        for obj in objects:
-            if self.cell(obj).refs != 1:
-                mobility.refuse(obj, REFUSED_REFERENCED)
-                return None
-        for obj in objects:
-            self.cell(obj).refs += 1
-        return self
-
-    def migrate(self, objects: list[int], private: object) -> None:
-        assert private is self
-        mobility = self.cache.mobility
-        assert mobility is not None
-        for old in objects:
-            cell = self.cell(old)
-            new = None if self.no_memory else self.cache.alloc()
-            if new is None:
-                mobility.refuse(old, REFUSED_NO_MEMORY)
-            else:
-                copy = self.cell(new)
-                copy.key, copy.refs = cell.key, 1
-                self.at[cell.key] = new
-                mobility.object_moved(old, new)
-                self.put(old)
-            self.put(old)
-
-    def fill(self, slabs: int, keep: int) -> None:
-        """``slabs`` slabs with ``keep`` objects in each."""
-        n = self.cache.objs_per_slab
-        for key in range(slabs * n):
-            self.insert(key)
-        for key in range(slabs * n):
-            if key % n >= keep:
-                self.remove(key)
-        self.slub.rcu.rcu_barrier()
-
-    def check(self) -> None:
-        self.slub.check()
-        for key, obj in self.at.items():
-            assert (self.cell(obj).key, self.cell(obj).refs) == (key, 1)
-        stats = self.cache.stats()
-        assert stats.active - stats.rcu == len(self.at)
-
-
-def index(front_end: str = "sheaves", through_rcu: bool = False, **options: object) -> Index:
-    it = Index(kernel(front_end), through_rcu=through_rcu)
-    it.cache.setup_mobility(it.isolate, it.migrate, MobilityOptions(**options))  # type: ignore[arg-type]
-    return it
+from tests.kernel.movable_index import FRONT_ENDS, index, kernel
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
@@ -471,127 +345,4 @@ def test_a_request_looks_only_at_blocks_that_movable_slabs_alone_pin() -> None:
     # A block with free frames may get the replacements themselves; then the next one is tried, until one is empty.
     assert it.slub.mobility.defrag_for_request(4) >= 8
     assert any(it.slub.mobility.slabs_in(first, 16) == 0 for first in targets)
-    it.check()
-
-
-class TestRules:
-    """What the contract forbids is reported by name, with the CPUs' stacks."""
-
-    @pytest.mark.parametrize("call", ["alloc", "free"])
-    @pytest.mark.parametrize("front_end", FRONT_ENDS)
-    def test_slab_call_inside_isolate(self, call: str, front_end: str) -> None:
-        it = index(front_end)
-        other = it.slub.create_cache("other", 64)
-
-        def isolate(objects: list[int]) -> object:
-            if call == "alloc":
-                other.alloc(GFP_ATOMIC)
-            else:
-                it.cache.free(objects[0])
-            return 1
-
-        it.cache.setup_mobility(isolate, it.migrate)
-        it.fill(slabs=3, keep=1)
-        with pytest.raises(KernelBug, match="slab call inside isolate: isolate of index calls") as caught:
-            it.cache.defrag(30)
-        assert "index slab_lock" in caught.value.stacks[0]
-
-    def test_sleeping_inside_isolate(self) -> None:
-        it = index()
-
-        def isolate(objects: list[int]) -> object:
-            it.slub.smp.sleep_for("a nap", 1000)
-            return 1
-
-        it.cache.setup_mobility(isolate, it.migrate)
-        it.fill(slabs=3, keep=1)
-        with pytest.raises(KernelBug, match=r"invalid context: a nap on CPU 0 with .*index slab_lock"):
-            run(it, lambda: it.cache.defrag(30))
-
-    def test_migrate_in_a_read_side_section_must_not_sleep(self) -> None:
-        """Holding the RCU read lock for the whole of the processing: the thread doubts that we can."""
-        it = index(guarantee=GUARANTEE_RCU)
-        it.fill(slabs=3, keep=1)
-        with pytest.raises(KernelBug, match="sleeping function called from invalid context: kmem_cache_alloc"):
-            it.cache.defrag(30)
-
-    def test_migrate_must_drop_its_locks(self) -> None:
-        it = index()
-        lock = SpinLock(it.slub.smp, "index lock")
-        it.cache.setup_mobility(None, lambda objects, private: lock.lock())
-        it.fill(slabs=3, keep=1)
-        with pytest.raises(KernelBug, match=r"migrate returned in atomic context: .* left with index lock held"):
-            it.cache.defrag(30)
-
-    def test_allocating_from_an_isolated_slab(self) -> None:
-        """Sheaves that are not looked after hand out objects of a slab that is exempt."""
-        it = index()
-        options = MobilityOptions(guard_sheaves=False, flush_first=False)
-        it.cache.setup_mobility(None, lambda objects, private: it.insert(999), options)
-        it.fill(slabs=2, keep=2)
-        slab = it.slub.virt_to_slab(it.at[it.cache.objs_per_slab])
-        assert slab is not None
-        mobility = it.cache.mobility
-        assert mobility is not None
-        with pytest.raises(KernelBug, match="allocation from an isolated slab"):
-            mobility.evacuate([slab])
-
-    def test_looked_after_sheaves_return_objects_of_an_isolated_slab(self) -> None:
-        it = index()
-        it.cache.setup_mobility(None, lambda objects, private: it.insert(999), MobilityOptions(flush_first=False))
-        it.fill(slabs=2, keep=2)
-        slab = it.slub.virt_to_slab(it.at[it.cache.objs_per_slab])
-        assert slab is not None
-        mobility = it.cache.mobility
-        assert mobility is not None
-        mobility.evacuate([slab])
-        assert it.slub.virt_to_slab(it.at[999]) is not slab
-        it.check()
-
-    def test_without_a_flush_free_objects_look_like_used_ones(self) -> None:
-        """A pass that doesn't flush asks the user about objects that sit free in a sheaf."""
-        it = index(flush_first=False)
-        it.fill(slabs=2, keep=2)
-        slab = it.slub.virt_to_slab(it.at[0])
-        assert slab is not None
-        mobility = it.cache.mobility
-        assert mobility is not None
-        assert mobility.evacuate([slab]).refused[REFUSED_REFERENCED] == 1
-        assert len(it.asked[0]) == 14
-
-    def test_defragmenting_in_atomic_context(self) -> None:
-        it = index()
-        it.slub.smp.irq_disable()
-        with pytest.raises(KernelBug, match="slab defragmentation on CPU 0"):
-            it.cache.defrag(30)
-
-
-def test_while_a_slab_is_isolated_objects_can_only_leave_it() -> None:
-    it = index()
-    it.fill(slabs=3, keep=2)
-    seen: list[tuple[int, bytes, int]] = []
-
-    def look(objects: list[int], private: object) -> None:
-        slab = it.slub.virt_to_slab(objects[0])
-        assert slab is not None
-        states = it.cache.object_states(slab)
-        (row,) = [row for row in it.cache.slab_rows() if row[0] == slab.pfn]
-        seen.append((row[4], states[:2], it.cache.stats().slabs))
-        again = [it.cache.alloc() for _ in range(50)]
-        assert all(obj is not None and it.slub.virt_to_slab(obj) is not slab for obj in again)
-        for obj in again:
-            it.cache.free(obj or 0)
-        it.migrate(objects, private)
-
-    def ask(objects: list[int]) -> object:
-        slab = it.slub.virt_to_slab(objects[0])
-        assert slab is not None
-        (row,) = [row for row in it.cache.slab_rows() if row[0] == slab.pfn]
-        seen.append((row[4], it.cache.object_states(slab)[:2], it.cache.stats().slabs))
-        return it.isolate(objects)
-
-    it.cache.setup_mobility(ask, look)
-    it.cache.defrag(30)
-    isolated, moving = bytes([OBJ_ISOLATED] * 2), bytes([OBJ_MOVING] * 2)
-    assert seen[:2] == [(SLAB_ISOLATED, isolated, 3), (SLAB_MIGRATING, moving, 3)]
     it.check()
