@@ -177,18 +177,18 @@ def search_all(case: Case, preemptions: int = -1, limit: int = 1_000_000) -> Ver
 
 
 def minimise(case: Case, schedule: Schedule) -> Schedule:
-    """A schedule that still breaks ``case`` with as few switches as a greedy search finds.
+    """A schedule that still breaks the same rule of ``case`` with as few switches as a greedy search finds.
 
     Stretches of one CPU are moved behind its next one, or dropped, as long as the failure stays.
     """
-    best = schedule
+    best, _, rule = attempt(case, Replay(schedule))
     improved = True
     while improved:
         improved = False
         for begin, end in runs(best):
             for merged in merges(best, begin, end):
-                tried, failure, _ = attempt(case, Replay(merged))
-                if failure is not None and len(runs(tried)) < len(runs(best)):
+                tried, failure, broken = attempt(case, Replay(merged))
+                if failure is not None and broken == rule and len(runs(tried)) < len(runs(best)):
                     best = tried
                     improved = True
                     break

@@ -222,6 +222,7 @@ class XaHead:
         self.zero_busy: bool = flags & XA_FLAGS_ZERO_BUSY != 0
         self.lock_irq: bool = flags & XA_FLAGS_LOCK_IRQ != 0
         self.multi: bool = False  # multi-index entries were stored at some time
+        self.freed: bool = False  # poison: the memory that it lies in was given back
         self.nodes: NodeCache = nodes
         self.lock: SpinLock | None = None
         self.smp: Smp | None = None
@@ -232,6 +233,8 @@ class XaHead:
         lock = self.lock
         if lock is None:
             return
+        if self.freed:
+            lock.smp.bug("use after free", f"{lock.name} is taken, but the memory that it lies in was freed")
         if self.lock_irq:
             lock.lock_irq()
         else:

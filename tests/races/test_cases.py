@@ -1,0 +1,72 @@
+"""Every case of the race lab: what should break is broken, by name and repeatably; what should hold holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from memviz.kernel.explore import attempt, runs
+from memviz.kernel.page import GFP_KERNEL
+from memviz.kernel.schedule import RandomScheduler, Replay
+from memviz.kernel.smp import KernelBug
+from memviz.races.case import HOLDS, Variant
+from memviz.races.catalogue import CASES, RaceError, find
+from memviz.races.lab import Lab
+
+VARIANTS = [(case.name, variant) for case in CASES for variant in case.variants]
+BROKEN = [pytest.param(variant, id=f"{name}-{variant.name}") for name, variant in VARIANTS if variant.breaks != HOLDS]
+SOUND = [pytest.param(variant, id=f"{name}-{variant.name}") for name, variant in VARIANTS if variant.breaks == HOLDS]
+
+
+@pytest.mark.parametrize("variant", BROKEN)
+def test_what_is_wrong_is_broken_by_a_schedule_that_repeats_it(variant: Variant) -> None:
+    verdict = variant.search(2000)
+    assert verdict.failure is not None
+    assert verdict.rule == variant.breaks, verdict.failure
+    assert variant.expected(verdict)
+    again = attempt(variant.build, Replay(verdict.schedule))
+    assert again == (verdict.schedule, verdict.failure, verdict.rule)
+    if verdict.seed >= 0:
+        once = variant.search(1, seed=verdict.seed) if variant.how == "random" else verdict
+        assert (once.failure, once.schedule) == (verdict.failure, verdict.schedule)
+    small = variant.minimised(verdict)
+    schedule, _, rule = attempt(variant.build, Replay(small))
+    assert rule == variant.breaks
+    assert len(runs(schedule)) <= min(8, len(runs(verdict.schedule)))
+
+
+@pytest.mark.parametrize("variant", SOUND)
+def test_what_is_right_holds_on_random_schedules_and_on_all_with_few_preemptions(variant: Variant) -> None:
+    for verdict in (variant.search(60), variant.search(60, how="pct")):
+        assert verdict.failure is None, f"{verdict.failure} (seed {verdict.seed})"
+        assert verdict.schedules == 60
+    verdict = variant.search(400, how="all")
+    assert verdict.failure is None, f"{verdict.failure}: {verdict.schedule}"
+    assert verdict.complete or verdict.schedules == 400
+
+
+def test_names_and_texts() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names) >= 13
+    for case in CASES:
+        assert case.name.startswith("race-")
+        assert all((case.title, case.claim, case.by, case.date, case.look_for, case.finding))
+        assert any(variant.breaks == HOLDS for variant in case.variants)
+        assert any(variant.breaks != HOLDS for variant in case.variants)
+        assert case.variant("") is case.variants[0]
+        assert len({variant.name for variant in case.variants}) == len(case.variants)
+    with pytest.raises(RaceError, match="did you mean 'race-umount'"):
+        find("race-unmount")
+    with pytest.raises(ValueError, match="has no variant called 'x': there are references, umount-waits, evict"):
+        find("race-umount").variant("x")
+
+
+def test_poison_is_seen_by_readers_and_by_the_next_owner() -> None:
+    lab = Lab(RandomScheduler(1))
+    array, leaf = lab.two_leaves()
+    array.erase(100)
+    lab.rcu.drain()
+    assert {repr(slot) for slot in leaf.slots} == {"poison"}
+    leaf.slots[5] = "scribble"
+    with pytest.raises(KernelBug, match="write after free"):
+        for _ in range(3):
+            lab.nodes.alloc(GFP_KERNEL)
