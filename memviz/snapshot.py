@@ -43,6 +43,9 @@ SLAB_DTYPE: Final = np.dtype(
     ]
 )
 
+PAST_DTYPE: Final = np.dtype([("time", "<i8"), ("unusable", "<i2", (11,))])
+"""An instant of a recording: when, and its unusable free space index of each order, in thousandths."""
+
 # state of a slab
 SLAB_PARTIAL, SLAB_FULL, SLAB_CPU, SLAB_ISOLATED, SLAB_MIGRATING, SLAB_EMPTY = 0, 1, 2, 3, 4, 5
 SLAB_STATE_NAMES: Final = ("partial", "full", "on a CPU", "isolated", "moving", "empty")
@@ -265,6 +268,40 @@ class PageDetail(NamedTuple):
     """For the read-out line: e.g. "slab xa_node 11/28 used, pinned by 1 object: file 17, index 0x4c0"."""
 
 
+class Recording(NamedTuple):
+    """A recording that is being written, or was until just now."""
+
+    path: str
+    instants: int
+    missed: int
+    """Instants that the disk was too slow for; the file says where."""
+    bytes: int
+    seconds: float
+    active: bool
+    failure: str = ""
+    """Why it ended by itself, in one sentence."""
+
+
+class Playback(NamedTuple):
+    """Where a recording that is being played stands. Times are virtual, ns."""
+
+    path: str
+    instants: int
+    at: int
+    """Which of them this is, from 0."""
+    first_ns: int
+    last_ns: int
+    wound: int
+    """Grows when the recording was wound to somewhere else: what came before this Snapshot is not what it follows on."""
+    rate: float
+    """Times the speed of recording; negative: backwards."""
+    loop: tuple[int, int] | None
+    gaps: tuple[tuple[int, int, int], ...]
+    """(from, to, instants that are missing there)."""
+    repeatable: bool
+    """It can be run again from here."""
+
+
 class Outcome(NamedTuple):
     """What became of a command, told in words."""
 
@@ -330,3 +367,11 @@ class Snapshot:
     """Operations a second that it is held to; 0: as fast as it can."""
     notice: str = ""
     """One sentence to show (why it ended or failed), empty when there is nothing to say."""
+    recording: Recording | None = None
+    """The recording that is being made of this."""
+    playback: Playback | None = None
+    """The recording that this comes from."""
+    past: Structured = field(default_factory=lambda: _empty(PAST_DTYPE))  # type: ignore[arg-type,return-value]
+    """All of the recording that this comes from, thinned out (PAST_DTYPE)."""
+    past_events: Structured = field(default_factory=lambda: _empty(EVENT_DTYPE))  # type: ignore[arg-type,return-value]
+    """What of it is worth a marker (EVENT_DTYPE)."""

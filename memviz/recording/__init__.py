@@ -1,0 +1,1 @@
+"""The ``.memviz`` file: what is in it (``format``), how it is written (``recorder``) and read (``reader``)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from memviz.snapshot import Focus, Snapshot
 
@@ -93,13 +93,68 @@ class SetWorkload:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Write what comes from here on to a file, which must not be there yet."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    """Finish the file that is being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Wind a recording to a virtual time."""
+
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Play a recording so many times as fast as it was recorded; negative: backwards."""
+
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Wind a recording to the next thing of a kind, or with ``forwards`` off to the one before."""
+
+    to: Literal["failure", "defragmentation", "grace period"]
+    forwards: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Play a part of a recording again and again; both -1: all of it, once."""
+
+    begin_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quit:
     """Close the source and end its process."""
 
 
 Command = (
-    Run | Pause | Step | Speed | RequestPages | Defragment | Compact | SetPolicy | SetFocus | SetWorkload | Quit
+    Run | Pause | Step | Speed | RequestPages | Defragment | Compact | SetPolicy | SetFocus | SetWorkload
+    | Record | StopRecording | Seek | Rate | Jump | Loop | Quit
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Something that was done to a source, in a form that can be stored and done again."""
+
+    ops: int
+    """Operations done before it."""
+    time_ns: int
+    name: str
+    arguments: str
+    """JSON."""
 
 
 class Source(Protocol):
@@ -118,6 +173,20 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back what the source holds."""
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A source whose every run can be had again from where it came from and what was done to it."""
+
+    journal: list[Done]
+    """What was done to it so far; only ever grows at its end."""
+
+    def origin(self) -> dict[str, object]:
+        """What it takes to make the source again, as JSON knows it."""
+
+    def digest(self) -> str:
+        """A fingerprint of its whole state. May take a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +210,13 @@ def simulation(scenario: str, seed: int | None = None, memory_mib: int | None = 
         "memviz.sources.simulation:SimulationSource",
         {"scenario": scenario, "seed": seed, "memory_mib": memory_mib},
     )
+
+
+def playback(path: str, at_ns: int = -1) -> SourceSpec:
+    """The spec of a recording that is played, from ``at_ns`` on."""
+    return SourceSpec("memviz.sources.playback:PlaybackSource", {"path": path, "at_ns": at_ns})
+
+
+def continued(path: str, at_ns: int = -1) -> SourceSpec:
+    """The spec of a recorded simulation that runs again up to ``at_ns`` (-1: its end) and goes on from there."""
+    return SourceSpec("memviz.sources.continued:ContinuedSource", {"path": path, "at_ns": at_ns})

@@ -20,6 +20,7 @@ import numpy as np
 
 from memviz.snapshot import Outcome, Pages, Snapshot
 from memviz.sources.base import Command, Quit, Source, SourceError, SourceSpec
+from memviz.sources.recorded import RecordedSource
 from memviz.sources.shared_buffer import SharedBuffer
 
 SPEC: Final = "spec"
@@ -106,7 +107,7 @@ class Host:
     def _make(self, spec: SourceSpec) -> None:
         self._spec = spec
         try:
-            self._source = spec.make()
+            self._source = RecordedSource(spec.make())
         except Exception as error:
             self._fail(error)
         # What was built so far lives as long as the process: the collector need not look at it again and again.

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from memviz import scenario as scenarios
 from memviz.analysis.contiguity import Contiguity
 from memviz.kernel.page import MAX_PAGE_ORDER
@@ -22,6 +24,7 @@ from memviz.sources.base import (
     Command,
     Compact,
     Defragment,
+    Done,
     Pause,
     RequestPages,
     Run,
@@ -40,6 +43,9 @@ DETAIL_SHARE: Final = 0.007
 LANES_S: Final = 0.1
 OUTCOMES: Final = 16
 _SMOOTH_HZ: Final = 20  # slower than PIECE times this a throttled run goes op by op: it would stutter otherwise
+
+_JOURNALED: Final = (Run, Step, SetFocus, RequestPages, Defragment, Compact, SetPolicy, SetWorkload)
+"""What makes the machine go another way. Pausing doesn't, nor does looking, except at the bulk of events."""
 
 T = TypeVar("T")
 
@@ -66,16 +72,26 @@ class SimulationSource:
     """A scenario under way. Raises SourceError, one sentence, for a scenario or size that cannot be."""
 
     def __init__(
-        self, scenario: str, seed: int | None = None, memory_mib: int | None = None, scripted: bool = False
+        self,
+        scenario: str | scenarios.Scenario,
+        seed: int | None = None,
+        memory_mib: int | None = None,
+        scripted: bool = False,
+        ops: int | None = None,
     ) -> None:
+        """``scripted``, ``ops``: as ``Play`` has them."""
         try:
-            self.scenario = scenarios.load(scenario)
+            self.scenario = scenarios.load(scenario) if isinstance(scenario, str) else scenario
             self.machine = self.scenario.machine(seed=seed, memory_mib=memory_mib)
         except ValueError as error:
             raise SourceError(str(error)) from error
         self.machine.smp.lanes_on = True
         self.title = self.scenario.title
-        self.play = Play(self.scenario, self.machine, scripted)
+        self.play = Play(self.scenario, self.machine, scripted, ops)
+        self.journal: list[Done] = []
+        """All that was done to the machine from outside, and where it ran by single operations instead of pieces."""
+        self._origin = {"seed": seed, "memory_mib": memory_mib, "scripted": scripted, "ops": ops}
+        self._singly = False
         self.focus = Focus()
         self._state = "running"
         self._seq = 0
@@ -113,7 +129,7 @@ class SimulationSource:
             smp.lanes_on = now >= self._lanes_due
             if smp.lanes_on:
                 self._lanes_due = now + LANES_S
-            self.play.run_piece(endless)
+            self.run_piece(endless, False)
             smp.lanes_on = True  # commands are few, and everything about them is worth seeing
             if time.perf_counter() - begin >= seconds:
                 return True
@@ -127,7 +143,7 @@ class SimulationSource:
         worked = False
         by_piece = self._speed >= PIECE * _SMOOTH_HZ
         while self.machine.ops + (PIECE if by_piece else 1) <= due:
-            self.play.run_piece(due if by_piece else self.machine.ops + 1)
+            self.run_piece(due if by_piece else self.machine.ops + 1, not by_piece)
             worked = True
             if time.perf_counter() - begin >= seconds:
                 break
@@ -137,6 +153,29 @@ class SimulationSource:
         self._pace_begin = time.perf_counter()
         self._pace_ops = self.machine.ops
 
+    def run_piece(self, end: int, singly: bool) -> None:
+        """Do the next piece, or the next operation. A machine takes another course by single operations, so the
+        journal says where that was."""
+        if singly != self._singly:
+            self._singly = singly
+            self._write_down("RunSingly", {"on": singly})
+        before = self.machine.ops
+        self.play.run_piece(before + 1 if singly else end)
+        if self.machine.ops == before:
+            self._write_down("RunPiece", {})
+
+    def origin(self) -> dict[str, object]:
+        """The scenario itself, and what it was started with."""
+        return {"scenario": msgspec.to_builtins(self.scenario), **self._origin}
+
+    def digest(self) -> str:
+        """The machine's."""
+        return self.machine.digest()
+
+    def _write_down(self, name: str, arguments: object) -> None:
+        text = msgspec.json.encode(arguments).decode()
+        self.journal.append(Done(self.machine.ops, self.machine.smp.now, name, text))
+
     def close(self) -> None:
         """Nothing is held that the process's end does not give back."""
 
@@ -144,6 +183,9 @@ class SimulationSource:
 
     def command(self, number: int, command: Command) -> None:
         """Do ``command``; what a person asked wrongly is an Outcome, what breaks the machine is raised."""
+        looks = isinstance(command, SetFocus) and command.focus.bulk_events == self.focus.bulk_events
+        if isinstance(command, _JOURNALED) and not looks:
+            self._write_down(type(command).__name__, command)
         try:
             sentence = self._do(command)
             ok = not isinstance(command, RequestPages) or self.machine.requests[-1].ok

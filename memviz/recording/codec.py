@@ -1,0 +1,292 @@
+"""How an instant becomes bytes: page frames as differences, the small things as MessagePack, all of it under zstd.
+
+Three forms of the per-page arrays (``Planes.form``):
+
+* ``full``: the arrays themselves.
+* ``xor``: exclusive or with the base's arrays; best when much has changed.
+* ``sparse``: the page frames that changed in any array, as gaps from one to the next, and what changed there: bytes
+  as exclusive or, stamps as the distance from the newest stamp (pages that are allocated together were stamped
+  together, so that distances repeat and differences do not).
+
+Where nothing has changed the form is ``same``. Multi-byte numbers are stored byte plane by byte plane: high bytes are
+mostly equal, and zstd sees them in a row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from memviz.snapshot import LANE_DTYPE, U8, U32, Pages, Structured
+
+ZSTD: Final = "zstd"
+ZSTD_DICT: Final = "zstd-dict"
+"""Codecs of a row: the second compresses with the keyframe's small part as dictionary."""
+LEVEL: Final = 1
+MAX_BYTES: Final = 1 << 31
+"""No row unpacks to more: a damaged length must not ask for the moon."""
+_DENSE: Final = 4  # from one changed frame in so many on, exclusive or of everything is smaller than positions
+
+Form = Literal["full", "xor", "sparse", "same"]
+Flat = npt.NDArray[np.generic]
+
+
+class Planes(msgspec.Struct, array_like=True):
+    """The per-page arrays of an instant, as a difference or full."""
+
+    form: Form
+    nr: int
+    positions: bytes = b""
+    owner: bytes = b""
+    order: bytes = b""
+    flags: bytes = b""
+    stamp: bytes = b""
+    stamp_base: int = 0
+
+
+class Table(msgspec.Struct, array_like=True):
+    """Another array: its shape, and its bytes plane by plane; ``xor``: exclusive or with the base's."""
+
+    shape: tuple[int, ...]
+    data: bytes
+    xor: bool = False
+
+
+class Parts(msgspec.Struct, array_like=True):
+    """An instant. ``None``: as in the base."""
+
+    planes: Planes
+    pageblock_mt: bytes | None
+    small: bytes
+    slabs: Table | None
+    objects: Table | None
+    nodes: Table | None
+    lanes: Table
+
+
+def shuffled(array: Flat) -> bytes:
+    """The array's bytes, all first bytes of its items, then all second bytes, and so on."""
+    if array.dtype.itemsize == 1:
+        return array.tobytes()
+    flat = np.ascontiguousarray(array).view(np.uint8).reshape(array.size, array.dtype.itemsize)
+    return flat.T.tobytes()
+
+
+def unshuffled(data: bytes, dtype: npt.DTypeLike, count: int) -> Flat:
+    """The array that ``shuffled`` made ``data`` of: one dimension, ``count`` items. Raises ValueError."""
+    kind = np.dtype(dtype)
+    if len(data) != count * kind.itemsize:
+        raise ValueError(f"{len(data)} bytes are not {count} items of {kind.itemsize}")
+    flat = np.frombuffer(data, np.uint8).reshape(kind.itemsize, count)
+    return np.ascontiguousarray(flat.T).view(kind).reshape(count)
+
+
+def pack_planes(base: Pages | None, new: Pages) -> Planes:
+    """``new`` as the shortest of the forms; ``base`` None: full."""
+    if base is None or base.nr != new.nr:
+        return Planes(
+            "full", new.nr, b"", new.owner.tobytes(), new.order.tobytes(), new.flags.tobytes(), shuffled(new.stamp)
+        )
+    mask = base.owner != new.owner
+    mask |= base.order != new.order
+    mask |= base.flags != new.flags
+    mask |= base.stamp != new.stamp
+    at = np.flatnonzero(mask)
+    if not at.size:
+        return Planes("same", new.nr)
+    if at.size * _DENSE >= new.nr:
+        return Planes(
+            "xor",
+            new.nr,
+            b"",
+            (base.owner ^ new.owner).tobytes(),
+            (base.order ^ new.order).tobytes(),
+            (base.flags ^ new.flags).tobytes(),
+            shuffled(base.stamp ^ new.stamp),
+        )
+    stamps = new.stamp[at]
+    newest = int(stamps.max())
+    return Planes(
+        "sparse",
+        new.nr,
+        shuffled(np.diff(at, prepend=-1).astype(np.uint32)),
+        (base.owner[at] ^ new.owner[at]).tobytes(),
+        (base.order[at] ^ new.order[at]).tobytes(),
+        (base.flags[at] ^ new.flags[at]).tobytes(),
+        shuffled(np.uint32(newest) - stamps),
+        newest,
+    )
+
+
+class Frames:
+    """Per-page arrays that differences are applied to."""
+
+    def __init__(self, owner: U8, order: U8, flags: U8, stamp: U32) -> None:
+        self.owner = owner
+        self.order = order
+        self.flags = flags
+        self.stamp = stamp
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return self.owner.size * 7
+
+    def copy(self) -> Frames:
+        """Arrays of one's own."""
+        return Frames(self.owner.copy(), self.order.copy(), self.flags.copy(), self.stamp.copy())
+
+    def pages(self) -> Pages:
+        """As a Snapshot holds them: copies that nobody may write to."""
+        found = self.copy()
+        for array in (found.owner, found.order, found.flags, found.stamp):
+            array.flags.writeable = False
+        return Pages(found.owner, found.order, found.flags, found.stamp)
+
+    def apply(self, planes: Planes) -> None:
+        """Become what ``planes`` says. Raises ValueError when it is no difference to this."""
+        if planes.form == "same":
+            return
+        if planes.nr != self.owner.size:
+            raise ValueError(f"a difference for {planes.nr} page frames, but there are {self.owner.size}")
+        if planes.form == "xor":
+            self.owner ^= _bytes(planes.owner, planes.nr)
+            self.order ^= _bytes(planes.order, planes.nr)
+            self.flags ^= _bytes(planes.flags, planes.nr)
+            self.stamp ^= unshuffled(planes.stamp, np.uint32, planes.nr)  # type: ignore[arg-type]
+            return
+        count = len(planes.owner)
+        at = np.cumsum(unshuffled(planes.positions, np.uint32, count), dtype=np.int64) - 1
+        if not count or at[0] < 0 or at[-1] >= planes.nr:
+            raise ValueError("a difference names page frames that are not there")
+        self.owner[at] ^= _bytes(planes.owner, count)
+        self.order[at] ^= _bytes(planes.order, count)
+        self.flags[at] ^= _bytes(planes.flags, count)
+        self.stamp[at] = np.uint32(planes.stamp_base) - unshuffled(planes.stamp, np.uint32, count)  # type: ignore[operator]
+
+
+def full_frames(planes: Planes) -> Frames:
+    """The arrays of a complete row. Raises ValueError."""
+    if planes.form != "full":
+        raise ValueError("a keyframe that is not complete")
+    nr = planes.nr
+    return Frames(
+        _bytes(planes.owner, nr).copy(),
+        _bytes(planes.order, nr).copy(),
+        _bytes(planes.flags, nr).copy(),
+        unshuffled(planes.stamp, np.uint32, nr),  # type: ignore[arg-type]
+    )
+
+
+def _bytes(data: bytes, count: int) -> U8:
+    if len(data) != count:
+        raise ValueError(f"{len(data)} bytes instead of {count}")
+    return np.frombuffer(data, np.uint8)
+
+
+def unpack_table(table: Table, base: Flat | None, dtype: npt.DTypeLike) -> Flat:
+    """The array again, read-only. Raises ValueError."""
+    if min(table.shape, default=0) < 0:
+        raise ValueError("a table of a negative size")
+    data = table.data
+    if table.xor:
+        if base is None or base.shape != table.shape:
+            raise ValueError("a difference to a table of another shape")
+        data = (np.frombuffer(shuffled(base), np.uint8) ^ _bytes(data, base.nbytes)).tobytes()
+    array = unshuffled(data, dtype, math.prod(table.shape)).reshape(table.shape)
+    array.flags.writeable = False
+    return array
+
+
+def pack_changed(base: Flat | None, new: Flat) -> Table | None:
+    """``new``, or None when it is what the base has."""
+    if base is new:
+        return None
+    data = shuffled(new)
+    if base is None or base.shape != new.shape:
+        return Table(new.shape, data)
+    before = shuffled(base)
+    if before == data:
+        return None
+    changed = np.frombuffer(before, np.uint8) ^ np.frombuffer(data, np.uint8)
+    return Table(new.shape, changed.tobytes(), True)
+
+
+def pack_lanes(lanes: Structured, now: int) -> Table:
+    """Segments of lanes: when they began and how long they last, each as the difference to the one before."""
+    if not lanes.size:
+        return Table((0,), b"")
+    whole = np.concatenate(([now], lanes["begin"]))
+    begin = np.diff(whole)
+    lasts = lanes["end"] - lanes["begin"]
+    columns = [
+        shuffled(begin.astype("<i8")),
+        shuffled(lasts.astype("<i8")),
+        shuffled(lanes["cpu"].astype("<i2")),
+        shuffled(lanes["state"].astype("<i2")),
+    ]
+    return Table((lanes.size,), b"".join(columns))
+
+
+def unpack_lanes(table: Table, now: int) -> Structured:
+    """The segments again (LANE_DTYPE). Raises ValueError."""
+    count = table.shape[0]
+    if len(table.data) != count * LANE_DTYPE.itemsize:
+        raise ValueError("lanes of a wrong length")
+    lanes = np.zeros(count, LANE_DTYPE)
+    at = 0
+    columns: list[Flat] = []
+    for kind in ("<i8", "<i8", "<i2", "<i2"):
+        size = count * np.dtype(kind).itemsize
+        columns.append(unshuffled(table.data[at : at + size], kind, count))
+        at += size
+    lanes["begin"] = now + np.cumsum(columns[0])
+    lanes["end"] = lanes["begin"] + columns[1]
+    lanes["cpu"], lanes["state"] = columns[2], columns[3]
+    lanes.flags.writeable = False
+    return lanes
+
+
+class Packer:
+    """zstd both ways, with a dictionary that keyframes change. One thread each."""
+
+    def __init__(self) -> None:
+        self._plain = zstandard.ZstdCompressor(level=LEVEL)
+        self._with_dict = self._plain
+        self._encode = msgspec.msgpack.Encoder()
+
+    def pack(self, parts: Parts) -> tuple[str, bytes]:
+        """Codec and data. A complete row becomes the dictionary for those that follow."""
+        raw = self._encode.encode(parts)
+        if parts.planes.form == "full":
+            self._with_dict = zstandard.ZstdCompressor(level=LEVEL, dict_data=dictionary(parts.small))
+            return ZSTD, self._plain.compress(raw)
+        return ZSTD_DICT, self._with_dict.compress(raw)
+
+
+def dictionary(small: bytes) -> zstandard.ZstdCompressionDict:
+    """The dictionary that a keyframe's small part makes for the rows that refer to it."""
+    return zstandard.ZstdCompressionDict(small, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+_DECODE: Final = msgspec.msgpack.Decoder(Parts)
+
+
+def unpack(codec: str, data: bytes, using: zstandard.ZstdCompressionDict | None) -> Parts:
+    """The parts of a row. Raises ValueError for what is none."""
+    if codec not in (ZSTD, ZSTD_DICT):
+        raise ValueError(f"its codec {codec!r} is unknown")
+    if codec == ZSTD_DICT and using is None:
+        raise ValueError("a difference without its keyframe")
+    reader = zstandard.ZstdDecompressor(dict_data=using) if codec == ZSTD_DICT else zstandard.ZstdDecompressor()
+    try:
+        if zstandard.frame_content_size(data) > MAX_BYTES:
+            raise ValueError("it claims to be bigger than any recording")
+        return _DECODE.decode(reader.decompress(data))
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise ValueError(str(error)) from error

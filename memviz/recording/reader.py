@@ -1,0 +1,437 @@
+"""Reading a recording: any instant of it as the Snapshot that it was.
+
+The file is opened read-only and never changed. Nothing of it is kept in memory but the page frames of a few instants
+(``_CACHED`` bytes), whatever its length. Every row's checksum is looked at before it is believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import tempfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zstandard
+
+from memviz.recording.codec import (
+    Flat,
+    Frames,
+    Parts,
+    dictionary,
+    full_frames,
+    unpack,
+    unpack_lanes,
+    unpack_table,
+)
+from memviz.recording.format import (
+    DELTA,
+    KEYFRAME,
+    MARKED,
+    MARKED_SQL,
+    RecordingError,
+    damaged,
+    refuse_foreign,
+    wal_of,
+)
+from memviz.recording.small import unpack_small
+from memviz.recording.writer import row_crc
+from memviz.snapshot import EVENT_DTYPE, NODE_DTYPE, PAST_DTYPE, SLAB_DTYPE, U8, Snapshot, Structured
+from memviz.sources.base import Done
+
+_CACHED: Final = 64 << 20
+_CHAIN_MAX: Final = 10_000
+_COLUMNS: Final = "base, kind, codec, seq, time_ns, ops, wall_ns, commands, first_event, events, event_crc, crc, data"
+
+
+class _State:
+    """What an instant's row leaves for the rows that refer to it."""
+
+    def __init__(
+        self,
+        ident: int,
+        using: zstandard.ZstdCompressionDict,
+        frames: Frames,
+        block: U8,
+        tables: tuple[Flat, Flat, Flat],
+    ) -> None:
+        self.ident = ident
+        self.using = using
+        self.frames = frames
+        self.block = block
+        self.tables = tables
+
+    def copy(self) -> _State:
+        """One that may be changed. Blocks and tables are replaced, never changed."""
+        return _State(self.ident, self.using, self.frames.copy(), self.block, self.tables)
+
+
+class _Row:
+    """A row of ``snapshot``, checked."""
+
+    def __init__(self, ident: int, values: tuple[Any, ...]) -> None:
+        self.ident = ident
+        self.base, self.kind, self.codec = values[0], values[1], values[2]
+        self.seq, self.time_ns, self.ops, self.wall_ns, self.commands = values[3:8]
+        self.first_event, self.events, self.event_crc, crc, self.data = values[8:13]
+        if row_crc(ident, self.base, self.kind, self.codec, values[3:11], self.data) != crc:
+            raise ValueError(f"the checksum of instant {ident} is wrong")
+
+
+class Reader:
+    """An open recording. Instants are numbered from 1 to ``instants``. For one thread."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises RecordingError: what is wrong with the file and what to do, in a sentence."""
+        self.path = Path(path).absolute()
+        refuse_foreign(self.path)
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._database = self._connect()
+        try:
+            with self._reading():
+                self.meta: dict[str, str] = dict(self._database.execute("SELECT key, value FROM meta"))
+                last = self._database.execute("SELECT max(id) FROM snapshot").fetchone()[0]
+                self.instants = int(last or 0)
+                if not self.instants:
+                    raise RecordingError(
+                        f"{self.path} holds no instant: its recording ended before the first; record again"
+                    )
+                self.first_ns, _ = self._time_of(1)
+                self.last_ns, self.wall_ns = self._time_of(self.instants)
+        except BaseException:
+            self.close()
+            raise
+        self._state: _State | None = None
+        self._cache: OrderedDict[int, _State] = OrderedDict()
+
+    @property
+    def finished(self) -> bool:
+        """Its recording came to an ordinary end. Otherwise it is still under way, or its program was killed."""
+        return self.meta.get("state") == "finished"
+
+    def _connect(self) -> sqlite3.Connection:
+        """Read-only. Where SQLite can't do that beside a log that nobody put into the file, from a copy."""
+        try:
+            return self._try(f"{self.path.as_uri()}?mode=ro")
+        except sqlite3.OperationalError as error:
+            if "malformed" in str(error):
+                raise damaged(self.path, error) from error
+        except sqlite3.DatabaseError as error:
+            raise damaged(self.path, error) from error
+        try:
+            if not wal_of(self.path).exists():
+                return self._try(f"{self.path.as_uri()}?mode=ro&immutable=1")
+            # A folder that may not be written to, and a recording that was killed: a log needs an index beside it.
+            self._copy = tempfile.TemporaryDirectory(prefix="memviz-")
+            copy = Path(self._copy.name, "recording")
+            shutil.copy(self.path, copy)
+            shutil.copy(wal_of(self.path), wal_of(copy))
+            return self._try(f"{copy.as_uri()}?mode=ro")
+        except (sqlite3.Error, OSError) as error:
+            if self._copy is not None:
+                self._copy.cleanup()
+            raise RecordingError(f"{self.path} cannot be read ({error}): copy it to another folder") from error
+
+    def _try(self, uri: str) -> sqlite3.Connection:
+        database = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            database.execute("SELECT key FROM meta LIMIT 1").fetchall()
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turns what SQLite or a row has to complain about into one sentence."""
+        try:
+            yield
+        except RecordingError:
+            raise
+        except (sqlite3.Error, ValueError, TypeError, IndexError, OverflowError) as error:
+            raise damaged(self.path, error) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- instants
+
+    def at(self, ident: int) -> Snapshot:
+        """The Snapshot of an instant. Raises RecordingError where the file is damaged, IndexError beyond its ends."""
+        if not 1 <= ident <= self.instants:
+            raise IndexError(f"there is no instant {ident}: the recording has 1 to {self.instants}")
+        with self._reading():
+            chain, begin = self._chain(ident)
+            self._state = None  # what fails on the way leaves nothing half done behind
+            state, row, parts = self._step(begin, chain.pop())
+            while chain:
+                state, row, parts = self._step(state, chain.pop())
+            self._state = state
+            return self._snapshot(state, row, parts)
+
+    def _step(self, state: _State | None, ident: int) -> tuple[_State, _Row, Parts]:
+        row = self._row(ident)
+        state, parts = self._apply(state, row)
+        if row.kind != DELTA:
+            self._remember(state)
+        return state, row, parts
+
+    def _chain(self, ident: int) -> tuple[list[int], _State | None]:
+        """The rows to apply, last first, and the state to begin with."""
+        chain: list[int] = []
+        at: int | None = ident
+        while at is not None:
+            if chain and self._state is not None and self._state.ident == at:
+                return chain, self._state
+            if chain and at in self._cache:
+                self._cache.move_to_end(at)
+                return chain, self._cache[at].copy()
+            chain.append(at)
+            found = self._database.execute("SELECT base FROM snapshot WHERE id = ?", (at,)).fetchone()
+            if found is None:
+                raise ValueError(f"instant {at} is missing")
+            if (found[0] is not None and not 0 < found[0] < at) or len(chain) > _CHAIN_MAX:
+                raise ValueError(f"instant {at} refers to no instant before it")
+            at = found[0]
+        return chain, None
+
+    def _row(self, ident: int) -> _Row:
+        values = self._database.execute(f"SELECT {_COLUMNS} FROM snapshot WHERE id = ?", (ident,)).fetchone()
+        if values is None:
+            raise ValueError(f"instant {ident} is missing")
+        return _Row(ident, values)
+
+    def _apply(self, state: _State | None, row: _Row) -> tuple[_State, Parts]:
+        if row.kind == KEYFRAME or state is None:
+            parts = unpack(row.codec, row.data, None)
+            frames = full_frames(parts.planes)
+            nothing = (np.zeros(0, SLAB_DTYPE), np.zeros((0, 0), np.uint8), np.zeros(0, NODE_DTYPE))
+            state = _State(row.ident, dictionary(parts.small), frames, np.zeros(0, np.uint8), nothing)
+        else:
+            parts = unpack(row.codec, row.data, state.using)
+            state.frames.apply(parts.planes)
+        if parts.pageblock_mt is not None:
+            state.block = np.frombuffer(parts.pageblock_mt, np.uint8)
+        slabs, objects, nodes = state.tables
+        state.tables = (
+            slabs if parts.slabs is None else unpack_table(parts.slabs, slabs, SLAB_DTYPE),
+            objects if parts.objects is None else unpack_table(parts.objects, objects, np.uint8),
+            nodes if parts.nodes is None else unpack_table(parts.nodes, nodes, NODE_DTYPE),
+        )
+        state.ident = row.ident
+        return state, parts
+
+    def _remember(self, state: _State) -> None:
+        self._cache[state.ident] = state.copy()
+        while len(self._cache) > max(1, _CACHED // max(1, state.frames.nbytes)):
+            self._cache.popitem(last=False)
+
+    def _snapshot(self, state: _State, row: _Row, parts: Parts) -> Snapshot:
+        events = self.events_of(row.first_event, row.events)
+        if zlib.crc32(events.tobytes()) != row.event_crc:
+            raise ValueError(f"the checksum of the events of instant {row.ident} is wrong")
+        slabs, objects, nodes = state.tables
+        return Snapshot(
+            seq=row.seq,
+            time_ns=row.time_ns,
+            ops=row.ops,
+            pages=state.frames.pages(),
+            pageblock_mt=state.block,
+            slabs=slabs,  # type: ignore[arg-type]
+            objects=objects,  # type: ignore[arg-type]
+            nodes=nodes,  # type: ignore[arg-type]
+            lanes=unpack_lanes(parts.lanes, row.time_ns),
+            events=events,
+            **unpack_small(parts.small),
+        )
+
+    # -- where to look
+
+    def _time_of(self, ident: int) -> tuple[int, int]:
+        found = self._database.execute("SELECT time_ns, wall_ns FROM snapshot WHERE id = ?", (ident,)).fetchone()
+        if found is None:
+            raise ValueError(f"instant {ident} is missing")
+        return int(found[0]), int(found[1])
+
+    def times_of(self, ident: int) -> tuple[int, int]:
+        """Virtual time of an instant, and time since the recording began, ns."""
+        with self._reading():
+            return self._time_of(ident)
+
+    def position_of(self, ident: int) -> tuple[int, int]:
+        """Operations done at an instant, and how many commands."""
+        with self._reading():
+            row = self._row(ident)
+            return int(row.ops), int(row.commands)
+
+    def find(self, time_ns: int) -> int:
+        """The last instant at or before a virtual time; the first when that is before all."""
+        return self._last_where("time_ns", time_ns)
+
+    def find_wall(self, wall_ns: int) -> int:
+        """The last instant at or before so much time of recording."""
+        low, high = 1, self.instants
+        with self._reading():
+            while low < high:
+                middle = (low + high + 1) // 2
+                if self._time_of(middle)[1] <= wall_ns:
+                    low = middle
+                else:
+                    high = middle - 1
+        return low
+
+    def find_ops(self, ops: int) -> int:
+        """The last instant with at most so many operations done."""
+        low, high = 1, self.instants
+        with self._reading():
+            while low < high:
+                middle = (low + high + 1) // 2
+                found = self._database.execute("SELECT ops FROM snapshot WHERE id = ?", (middle,)).fetchone()
+                if found is None:
+                    raise ValueError(f"instant {middle} is missing")
+                if found[0] <= ops:
+                    low = middle
+                else:
+                    high = middle - 1
+        return low
+
+    def _last_where(self, column: str, value: int) -> int:
+        with self._reading():
+            query = f"SELECT id FROM snapshot WHERE {column} <= ? ORDER BY {column} DESC, id DESC LIMIT 1"
+            found = self._database.execute(query, (value,)).fetchone()
+        return 1 if found is None else int(found[0])
+
+    def find_event(self, kinds: tuple[int, ...], time_ns: int, forwards: bool) -> int | None:
+        """Virtual time of the next (or last) event of some kinds after (before) a time; None when there is none."""
+        best: int | None = None
+        word, order = (">", "ASC") if forwards else ("<", "DESC")
+        with self._reading():
+            for kind in kinds:
+                where = f"{MARKED_SQL} AND " if kind in MARKED else ""
+                by = "time_ns" if kind in MARKED else "id"
+                found = self._database.execute(
+                    f"SELECT time_ns FROM event WHERE {where}kind = ? AND time_ns {word} ? "
+                    f"ORDER BY {by} {order} LIMIT 1",
+                    (kind, time_ns),
+                ).fetchone()
+                if found is not None and (best is None or (found[0] < best) == forwards):
+                    best = int(found[0])
+        return best
+
+    # -- what is beside the instants
+
+    def events_of(self, first: int, count: int) -> Structured:
+        """``count`` events from ``event.id`` ``first`` on (EVENT_DTYPE), read-only."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT seq, time_ns, cpu, kind, a, b, c, d FROM event WHERE id >= ? AND id < ? ORDER BY id",
+                (first, first + count),
+            ).fetchall()
+            return _events(rows)
+
+    def events_before(self, ident: int, count: int) -> Structured:
+        """The last ``count`` events up to and with an instant's own."""
+        with self._reading():
+            row = self._row(ident)
+        end = row.first_event + row.events
+        begin = max(1, end - count)
+        return self.events_of(begin, end - begin)
+
+    def events(self, kinds: tuple[int, ...] = (), begin_ns: int = 0, end_ns: int = 1 << 62) -> Structured:
+        """Events of some kinds (none named: of all) from one time up to another (EVENT_DTYPE)."""
+        query = "SELECT seq, time_ns, cpu, kind, a, b, c, d FROM event WHERE time_ns >= ? AND time_ns < ?"
+        if kinds:
+            query += f" AND kind IN ({','.join(str(int(kind)) for kind in kinds)})"
+        with self._reading():
+            return _events(self._database.execute(query + " ORDER BY id", (begin_ns, end_ns)).fetchall())
+
+    def last_events(self, kinds: tuple[int, ...], count: int) -> Structured:
+        """The last ``count`` events of each of some ``MARKED`` kinds, in the order of time."""
+        rows: list[tuple[int, ...]] = []
+        query = (
+            f"SELECT seq, time_ns, cpu, kind, a, b, c, d FROM event WHERE {MARKED_SQL} AND kind = ? "
+            "ORDER BY time_ns DESC LIMIT ?"
+        )
+        with self._reading():
+            for kind in kinds:
+                rows += self._database.execute(query, (kind, count)).fetchall()
+            return _events(sorted(rows))
+
+    def past(self, points: int = 4096) -> Structured:
+        """Unusable indices over all of the recording, at most ``points`` of them (PAST_DTYPE)."""
+        query = (
+            "SELECT time_ns, o0, o1, o2, o3, o4, o5, o6, o7, o8, o9, o10 FROM fragmentation "
+            "WHERE snapshot >= ? ORDER BY snapshot LIMIT 1"
+        )
+        rows: dict[int, tuple[int, ...]] = {}
+        with self._reading():
+            if self.instants <= points:
+                for row in self._database.execute(query.replace("LIMIT 1", ""), (1,)):
+                    rows[row[0]] = row[1:]
+            else:
+                for step in range(points):
+                    row = self._database.execute(query, (1 + step * self.instants // points,)).fetchone()
+                    if row is not None:
+                        rows[row[0]] = row[1:]
+            found = np.array(sorted(rows.items()), PAST_DTYPE)
+        found.flags.writeable = False
+        return found
+
+    def counters(self, name: str) -> tuple[tuple[int, int], ...]:
+        """(time, value) wherever a counter had changed."""
+        with self._reading():
+            query = "SELECT time_ns, value FROM named_counter WHERE name = ? ORDER BY time_ns"
+            return tuple((int(at), int(value)) for at, value in self._database.execute(query, (name,)))
+
+    def gaps(self) -> tuple[tuple[int, int, int], ...]:
+        """(from, to, instants that are missing there), in virtual time."""
+        with self._reading():
+            rows = self._database.execute("SELECT from_ns, to_ns, missed FROM gap ORDER BY snapshot").fetchall()
+            return tuple((int(a), int(b), int(c)) for a, b, c in rows)
+
+    def commands(self, count: int = -1) -> list[Done]:
+        """The first ``count`` of what was done to the simulation; all of it by default."""
+        with self._reading():
+            query = "SELECT ops, time_ns, name, arguments FROM command ORDER BY id LIMIT ?"
+            return [Done(*row) for row in self._database.execute(query, (count,))]
+
+    def digests(self) -> dict[int, str]:
+        """Digests of the machine, by the number of the instant at which they were taken."""
+        with self._reading():
+            return {int(a): str(b) for a, b in self._database.execute("SELECT snapshot, digest FROM digest")}
+
+    def told(self, key: str) -> Any:
+        """A value of ``meta`` that is JSON; None when there is none."""
+        with self._reading():
+            return json.loads(self.meta[key]) if key in self.meta else None
+
+    def check(self) -> str:
+        """Look at everything: SQLite's own integrity check. "ok", or what is wrong."""
+        with self._reading():
+            return "; ".join(str(row[0]) for row in self._database.execute("PRAGMA integrity_check(5)"))
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+
+def _events(rows: list[tuple[int, ...]]) -> Structured:
+    found = np.array(rows, EVENT_DTYPE)
+    found.flags.writeable = False
+    return found

@@ -1,0 +1,235 @@
+"""Instants into tables: which row refers to which, and what is written beside it.
+
+A row is a difference to the instant before (``delta``). Every ``CHAIN`` rows one refers to the last keyframe instead
+(``middle``), so that any instant is reached by one keyframe, one middle row and at most ``CHAIN`` small differences.
+Keyframes come when a middle row would be nearly as big, and every ``KEY_S`` seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from memviz.kernel.vmstat import unusable_free_index
+from memviz.recording.budget import Budget
+from memviz.recording.codec import Packer, Parts, Planes, pack_changed, pack_lanes, pack_planes
+from memviz.recording.format import DELTA, KEYFRAME, MIDDLE, create
+from memviz.recording.small import pack_small
+from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
+from memviz.sources.base import Done
+
+CHAIN: Final = 64
+KEY_S: Final = 60.0
+COMMIT_S: Final = 0.1
+"""A killed writer loses what came since its last commit; 250 ms are promised."""
+_BIG: Final = 0.6  # of a keyframe: a middle row of this size had better be one
+_COUNTERS_S: Final = 1.0
+_WAL_PAGES: Final = 512  # in the log before it goes into the file
+ROW: Final = struct.Struct("<q?qqqqqqqqI")
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """What the writer is handed."""
+
+    snapshot: Snapshot
+    wall_ns: int
+    """Since the recording began."""
+    commands: tuple[Done, ...] = ()
+    """Done since the instant before."""
+    digest: str = ""
+    missed: int = 0
+    """Instants since the one before that could not be taken."""
+
+
+Numbers = tuple[int, int, int, int, int, int, int, int]
+"""The columns of a row from ``seq`` to ``event_crc``."""
+
+
+def row_crc(ident: int, base: int | None, kind: str, codec: str, numbers: Numbers, data: bytes) -> int:
+    """The checksum of a row: of its columns and its data."""
+    head = ROW.pack(ident, base is None, base or 0, *numbers)
+    return zlib.crc32(data, zlib.crc32(f"{kind} {codec}".encode(), zlib.crc32(head)))
+
+
+class Writer:
+    """One file being written, by one thread. Any method may raise sqlite3.Error or OSError."""
+
+    def __init__(self, path: Path, meta: dict[str, str]) -> None:
+        """Raises RecordingError when the file is there already or cannot be made."""
+        self.path = path
+        self.instants = 0
+        self.missed = 0
+        self._database = create(path)
+        self._inode = os.stat(path).st_ino
+        self._packer = Packer()
+        self._budget = Budget()
+        self._key: Snapshot | None = None
+        self._key_id = 0
+        self._key_size = 0
+        self._key_wall = 0
+        self._last: Snapshot | None = None
+        self._since = 0
+        self._events = 0
+        self._commands = 0
+        self._begun = 0.0
+        self._indices: tuple[int, ...] = ()
+        self._names: dict[str, int] = {}
+        self._counters: dict[str, int] = {}
+        self._counters_wall = -(10**12)
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+        self._begin()
+        self._meta(meta)
+        self.commit()
+
+    def _meta(self, values: dict[str, str]) -> None:
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", list(values.items()))
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._database.execute("BEGIN")
+            self._begun = time.monotonic()
+
+    def due(self, now: float) -> float:
+        """Seconds until what has been written must be committed; below 0: overdue. A minute when nothing waits."""
+        return self._begun + COMMIT_S - now if self._begun else 60.0
+
+    def commit(self) -> None:
+        """Make safe what has been written. Raises FileNotFoundError when somebody took the file away."""
+        if self._begun:
+            self._database.execute("COMMIT")
+            self._begun = 0.0
+        if os.stat(self.path).st_ino != self._inode:
+            raise FileNotFoundError(self.path)
+
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(os.stat(one).st_size for one in (self.path, f"{self.path}-wal") if os.path.exists(one))
+
+    def write(self, instant: Instant) -> None:
+        """Add one instant; it is safe after the next ``commit``."""
+        self._begin()
+        snapshot = self._budget.keep(instant.snapshot, instant.wall_ns)
+        ident = self.instants + 1
+        if instant.missed and self._last is not None:
+            self.missed += instant.missed
+            gap = (ident, self._last.time_ns, snapshot.time_ns, instant.missed)
+            self._database.execute("INSERT INTO gap VALUES (?,?,?,?)", gap)
+        for command in instant.commands:
+            self._commands += 1
+            row = (self._commands, command.ops, command.time_ns, command.name, command.arguments)
+            self._database.execute("INSERT INTO command VALUES (?,?,?,?,?)", row)
+        self._write_row(ident, snapshot, instant.wall_ns)
+        if instant.digest:
+            self._database.execute("INSERT INTO digest VALUES (?,?)", (ident, instant.digest))
+        self._write_fragmentation(ident, snapshot)
+        if instant.wall_ns - self._counters_wall >= _COUNTERS_S * 1e9:
+            self._counters_wall = instant.wall_ns
+            self._write_counters(snapshot)
+        self._last = snapshot
+        self.instants = ident
+
+    def _write_row(self, ident: int, snapshot: Snapshot, wall_ns: int) -> None:
+        kind, base, codec, data = self._packed(ident, snapshot, wall_ns)
+        events = np.ascontiguousarray(snapshot.events, EVENT_DTYPE)
+        numbers = (
+            snapshot.seq,
+            snapshot.time_ns,
+            snapshot.ops,
+            wall_ns,
+            self._commands,
+            self._events + 1,
+            int(events.size),
+            zlib.crc32(events.tobytes()),
+        )
+        crc = row_crc(ident, base, kind, codec, numbers, data)
+        self._database.execute(
+            "INSERT INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (ident, base, kind, codec, *numbers, crc, data)
+        )
+        self._write_events(events)
+
+    def _write_events(self, events: Structured) -> None:
+        if events.size:
+            first = self._events + 1
+            rows = [(first + at, *row) for at, row in enumerate(events.tolist())]
+            self._database.executemany("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            self._events += len(rows)
+
+    def _packed(self, ident: int, snapshot: Snapshot, wall_ns: int) -> tuple[str, int | None, str, bytes]:
+        """Kind, base, codec and data of the row."""
+        last, key = self._last, self._key
+        fits = key is not None and last is not None and last.pages.nr == snapshot.pages.nr
+        if fits and wall_ns - self._key_wall < KEY_S * 1e9:
+            self._since += 1
+            if self._since <= CHAIN:
+                return DELTA, ident - 1, *self._packer.pack(parts_of(last, snapshot))
+            codec, data = self._packer.pack(parts_of(key, snapshot))
+            if len(data) < self._key_size * _BIG:
+                self._since = 0
+                return MIDDLE, self._key_id, codec, data
+        codec, data = self._packer.pack(parts_of(None, snapshot))
+        self._key, self._key_id, self._key_size, self._key_wall = snapshot, ident, len(data), wall_ns
+        self._since = 0
+        return KEYFRAME, None, codec, data
+
+    def _write_fragmentation(self, ident: int, snapshot: Snapshot) -> None:
+        if not snapshot.zones:
+            return
+        nr_free = tuple(sum(column) for column in zip(*(zone.nr_free() for zone in snapshot.zones), strict=True))
+        if nr_free == self._indices:
+            return
+        self._indices = nr_free
+        values = [unusable_free_index(nr_free, order) for order in range(len(nr_free))]
+        row = (ident, snapshot.time_ns, *(values + [0] * 11)[:11])
+        self._database.execute(f"INSERT INTO fragmentation VALUES ({','.join('?' * 13)})", row)
+
+    def _write_counters(self, snapshot: Snapshot) -> None:
+        rows = []
+        for name, value in snapshot.counters:
+            if self._counters.get(name) == value:
+                continue
+            self._counters[name] = value
+            if name not in self._names:
+                self._names[name] = len(self._names) + 1
+                self._database.execute("INSERT INTO counter_name VALUES (?,?)", (self._names[name], name))
+            rows.append((self._names[name], snapshot.time_ns, value))
+        self._database.executemany("INSERT INTO counter VALUES (?,?,?)", rows)
+
+    def finish(self, why: str) -> None:
+        """Commit, and make one file of it. ``why`` it ended, in a word."""
+        self._begin()
+        if self._last is not None:
+            self._write_counters(self._last)
+        self._meta({"state": why})
+        self.commit()
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._database.execute("PRAGMA journal_mode=DELETE")
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file as it is."""
+        self._database.close()
+
+
+def parts_of(base: Snapshot | None, snapshot: Snapshot) -> Parts:
+    """An instant as what differs from ``base``; complete when that is None."""
+    planes: Planes = pack_planes(None if base is None else base.pages, snapshot.pages)
+    if planes.form == "full":
+        base = None
+    block = snapshot.pageblock_mt.tobytes()
+    return Parts(
+        planes,
+        None if base is not None and base.pageblock_mt.tobytes() == block else block,
+        pack_small(snapshot),
+        pack_changed(None if base is None else base.slabs, snapshot.slabs),
+        pack_changed(None if base is None else base.objects, snapshot.objects),
+        pack_changed(None if base is None else base.nodes, snapshot.nodes),
+        pack_lanes(snapshot.lanes, snapshot.time_ns),
+    )

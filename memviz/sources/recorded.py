@@ -1,0 +1,223 @@
+"""A source that can be recorded: any other one, with a ``Recorder`` beside it.
+
+The window's pulls and the recording share Snapshots: one that was made for the window is recorded if it is time, and
+the recording makes its own only when the window hasn't asked for a while. Events and lanes come only once from a
+source, so what one of the two has seen is kept for the other, up to a bound.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from memviz.recording.recorder import RATE, Recorder
+from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Outcome, Recording, Snapshot, Structured
+from memviz.sources.base import Command, Record, Repeatable, Source, SourceError, StopRecording
+
+_KEPT: Final = 50_000
+"""Events, and segments of lanes, that are kept for whoever comes later."""
+_PATIENCE_S: Final = 0.6 / RATE
+"""How much longer than due the recording waits for a Snapshot of the window."""
+_DIGEST_SHARE: Final = 0.003
+_OUTCOMES: Final = 16
+
+
+class _Pending:
+    """Events and lanes that somebody has not seen yet."""
+
+    def __init__(self) -> None:
+        self._events: list[Structured] = []
+        self._lanes: list[Structured] = []
+        self._count = 0
+        self._lost = 0
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Keep what came with a Snapshot; too much of it is counted as lost."""
+        self._lost += snapshot.lost_events
+        if self._count + snapshot.events.size > _KEPT:
+            self._lost += snapshot.events.size
+        elif snapshot.events.size:
+            self._events.append(snapshot.events)
+            self._count += snapshot.events.size
+        if snapshot.lanes.size and sum(part.size for part in self._lanes) < _KEPT:
+            self._lanes.append(snapshot.lanes)
+
+    def take(self, snapshot: Snapshot) -> Snapshot:
+        """The Snapshot with what was kept in front of its own."""
+        if not (self._events or self._lanes or self._lost):
+            return snapshot
+        merged = replace(
+            snapshot,
+            events=_joined([*self._events, snapshot.events], EVENT_DTYPE),
+            lanes=_joined([*self._lanes, snapshot.lanes], LANE_DTYPE),
+            lost_events=snapshot.lost_events + self._lost,
+        )
+        self._events, self._lanes, self._count, self._lost = [], [], 0, 0
+        return merged
+
+
+def _joined(parts: list[Structured], kind: np.dtype[np.void]) -> Structured:
+    found = np.concatenate(parts) if parts else np.zeros(0, kind)
+    found.flags.writeable = False
+    return found
+
+
+class RecordedSource:
+    """``inner``, and a recording of it whenever there shall be one."""
+
+    def __init__(self, inner: Source) -> None:
+        self.inner = inner
+        self.title = inner.title
+        self._recorder: Recorder | None = None
+        self._status: Recording | None = None
+        self._journal = 0
+        self._changed = False
+        self._taken = 0.0
+        self._digest_due = 0.0
+        self._for_window = _Pending()
+        self._for_file = _Pending()
+        self._outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def recording(self) -> bool:
+        """A file is being written."""
+        return self._recorder is not None
+
+    # -- the source
+
+    def advance(self, seconds: float) -> bool:
+        """Work, then record if it is time. What stops the source is the recording's last instant."""
+        try:
+            worked = self.inner.advance(seconds)
+        except Exception as error:
+            self._record_end(error)
+            raise
+        self._changed = self._changed or worked
+        self._record_if_due()
+        return worked
+
+    def snapshot(self) -> Snapshot:
+        """This instant, for the window."""
+        snapshot, cost_s = self._take()
+        recorder = self._recorder
+        if recorder is not None:
+            if self._changed and recorder.due():
+                self._record(snapshot, cost_s)
+            else:
+                self._for_file.add(snapshot)
+        snapshot = self._for_window.take(snapshot)
+        outcomes = tuple(sorted((*snapshot.outcomes, *self._outcomes))[-_OUTCOMES:])
+        if recorder is not None:
+            self._status = recorder.status()
+            if self._status.failure:
+                self._stop()
+        return replace(snapshot, recording=self._status, outcomes=outcomes)
+
+    def command(self, number: int, command: Command) -> None:
+        """Begin or end a recording; everything else is for ``inner``."""
+        if not isinstance(command, Record | StopRecording):
+            try:
+                self.inner.command(number, command)
+            except Exception as error:
+                self._record_end(error)
+                raise
+            self._changed = True
+            return
+        try:
+            sentence = self._start(command.path) if isinstance(command, Record) else self._stop()
+            outcome = Outcome(number, type(command).__name__, True, sentence)
+        except SourceError as error:
+            outcome = Outcome(number, type(command).__name__, False, f"{error}.")
+        self._outcomes = (*self._outcomes, outcome)[-_OUTCOMES:]
+
+    def close(self) -> None:
+        """Finish the file, and close the source."""
+        self._stop()
+        self.inner.close()
+
+    # -- the recording
+
+    def _start(self, path: str) -> str:
+        self._stop()
+        meta: dict[str, object] = {"title": self.inner.title}
+        if isinstance(self.inner, Repeatable):
+            meta["origin"] = self.inner.origin()
+        self._recorder = Recorder(path, meta)
+        self._journal = 0
+        self._changed = True
+        self._taken = 0.0
+        self._digest_due = 0.0
+        self._for_file = _Pending()
+        self._record_if_due()
+        self._status = self._recorder.status()
+        return f"Recording to {self._recorder.path}."
+
+    def _stop(self) -> str:
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return "Nothing was being recorded."
+        if self._changed and not recorder.status().failure:
+            self._record(self._take_for_file(), 0.0, recorder)
+        self._status = status = recorder.close()
+        if status.failure:
+            return status.failure
+        missed = f" {status.missed:,} are missing, for the disk was too slow." if status.missed else ""
+        return f"Recorded {status.instants:,} instants, {status.bytes / 1e6:.1f} MB, to {status.path}.{missed}"
+
+    def _record_if_due(self) -> None:
+        recorder = self._recorder
+        now = time.monotonic()
+        if recorder is None or not self._changed or now - self._taken < 1 / RATE + _PATIENCE_S or not recorder.due():
+            return
+        begin = time.thread_time()
+        snapshot = self._take_for_file()
+        self._record(snapshot, time.thread_time() - begin)
+
+    def _take(self) -> tuple[Snapshot, float]:
+        begin = time.thread_time()
+        snapshot = self.inner.snapshot()
+        self._taken = time.monotonic()
+        return snapshot, time.thread_time() - begin
+
+    def _take_for_file(self) -> Snapshot:
+        snapshot, _ = self._take()
+        self._for_window.add(snapshot)
+        return snapshot
+
+    def _record(self, snapshot: Snapshot, cost_s: float, into: Recorder | None = None) -> None:
+        recorder = into or self._recorder
+        assert recorder is not None, "somebody records"
+        self._changed = False
+        digest = ""
+        if isinstance(self.inner, Repeatable):
+            for done in self.inner.journal[self._journal :]:
+                recorder.command(done)
+            self._journal = len(self.inner.journal)
+            digest = self._digest(self.inner)
+        recorder.offer(self._for_file.take(snapshot), digest, cost_s)
+
+    def _digest(self, source: Repeatable) -> str:
+        """The source's digest, if its share of the time allows one."""
+        begin = time.process_time()
+        if begin < self._digest_due:
+            return ""
+        digest = source.digest()
+        end = time.process_time()
+        self._digest_due = end + (end - begin) / _DIGEST_SHARE
+        return digest
+
+    def _record_end(self, error: Exception) -> None:
+        """The source has failed: its last state, and why, are the recording's end."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        notice = " ".join(str(error).split()) or type(error).__name__
+        try:
+            snapshot = replace(self._take_for_file(), state="failed", notice=notice)
+            self._record(snapshot, 0.0)
+        except Exception:
+            self._changed = False  # it can't be looked at any more: what was recorded must do
+        self._stop()
