@@ -31,6 +31,7 @@ from memviz.kernel.slab import (
     ON_NOTHING,
     ON_PARTIAL,
     CacheStats,
+    HiddenObjects,
     Slab,
     SlabRow,
 )
@@ -294,7 +295,11 @@ class KmemCache(CacheBase):
 
     def stats(self) -> CacheStats:
         """Count, by objects truly in use: see ``CacheStats``."""
-        return cache_stats(self)
+        return cache_stats(self)[0]
+
+    def hidden(self) -> HiddenObjects:
+        """Objects that other counts get wrong: see ``HiddenObjects``."""
+        return cache_stats(self)[1]
 
     def slab_rows(self) -> list[SlabRow]:
         """One row a slab, in order of address: pfn, order, objects, inuse, SLAB_*, REFUSED_*. Counts end at 255."""

@@ -24,7 +24,14 @@ from memviz.kernel.rcu import Rcu
 from memviz.kernel.request import RequestAnatomy, RequestRecorder, watching
 from memviz.kernel.schedule import RandomScheduler, Scheduler
 from memviz.kernel.slab import SlubConfig
-from memviz.kernel.slab_mobility import DefragPass, SlabMobility
+from memviz.kernel.slab_mobility import (
+    BARRIER_OBJECT,
+    BARRIER_PASS,
+    BARRIER_SLAB,
+    DefragPass,
+    MobilityOptions,
+    SlabMobility,
+)
 from memviz.kernel.slub import SLAB_RECLAIM_ACCOUNT, Slub
 from memviz.kernel.smp import Smp
 from memviz.kernel.trace import REQUEST_BEGIN, REQUEST_END, Trace
@@ -38,13 +45,32 @@ MAX_MEMORY_MIB: Final = 65536
 MAX_CPUS: Final = 64
 
 POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "compaction": (("on", "off"), "compaction moves pages together, for requests and in the background"),
     "defrag_mode": (("0", "1"), "vm.defrag_mode (Linux 6.15): never mix migratetypes before memory would run out"),
     "xa_nodes": (("movable", "fixed"), "XArray nodes move when slabs are defragmented (the thread's proposal)"),
     "dentries": (("evict", "fixed"), "unused dentries and inodes are thrown away when slabs are defragmented"),
     "request_defrag": (("off", "on"), "a request that compaction could not serve defragments slabs before it fails"),
     "compact_slabs": (("off", "on"), "compaction asks movable slabs to leave a block (the series' further work)"),
     "background_defrag": (("off", "on"), "a kernel thread defragments sparse caches (ratio 30, over 10 partial slabs)"),
+    "evacuate": (("batch", "one-by-one"), "the callbacks get all objects of a slab at once, or are called for each"),
+    "rcu_wait": (("pass", "slab", "object"), "how often a pass waits (rcu_barrier) until what it moved is really free"),
 }
+"""Switches: the values of each, the first is the default; what it does."""
+
+ORIGINS: Final[dict[str, str]] = {
+    "compaction": "Mel Gorman's, Linux 2.6.35. Off: a kernel without CONFIG_COMPACTION.",
+    "defrag_mode": "vm.defrag_mode, Linux 6.15. In mainline, 0 by default.",
+    "xa_nodes": "Lameter and Wilcox, linux-mm, 28 February 2017; Tobin Harding's series of 3 June 2019. Never merged.",
+    "dentries": "Lameter's slab defragmentation, 2007 to 2017. Al Viro, 3 April 2019: leave what is in use alone.",
+    "request_defrag": "The aim of Lameter's mail of 28 February 2017: reliable higher order allocations. Not in Linux.",
+    "compact_slabs": "Named as further work by the series of 3 June 2019: compaction passes over slabs. Not in Linux.",
+    "background_defrag": "kmem_defrag_slabs() of the 2019 series, with its defrag_used_ratio of 30. Never merged.",
+    "evacuate": "Left open by the thread, 2 and 3 March 2017: is a batch worth the complexity?",
+    "rcu_wait": "The 2019 series calls rcu_barrier() for every object. Less often is cheaper.",
+}
+"""Where each switch comes from."""
+
+BARRIERS: Final = {"pass": BARRIER_PASS, "slab": BARRIER_SLAB, "object": BARRIER_OBJECT}
 
 
 class MachineConfig:
@@ -131,6 +157,7 @@ class Machine:
         self.vmscan.register_shrinker(self.dcache.prune, self.count_dentries)
         self.vmscan.register_shrinker(self.workingset.shrink, self.count_shadow_nodes, seeks=0)
         self.users: list[tuple[list[User], list[int]]] = []
+        self.rotations: list[list[User]] = []
         self.policies: dict[str, str] = {}
         self.held: list[tuple[int, int]] = []  # blocks that requests got and that nobody gave back
         self.requests: list[RequestAnatomy] = []
@@ -142,16 +169,19 @@ class Machine:
 
     def attach(self, users: list[User], weights: list[int]) -> None:
         """Let ``users`` work on every CPU, each in proportion to its weight, in a fixed rotation."""
-        rotation: list[User] = []
-        left = list(weights)
-        while any(left):  # interleaved, so that no user works in one long burst
-            for at, user in enumerate(users):
-                if left[at] > 0:
-                    left[at] -= 1
-                    rotation.append(user)
+        rotation = rotation_of(users, weights)
         for cpu in range(self.config.cpus):
             self.smp.spawn(cpu, f"workload/{cpu}", Rotation(self.smp, cpu, rotation).body)
         self.users.append((users, weights))
+        self.rotations.append(rotation)
+
+    def set_weight(self, at: int, weight: int) -> None:
+        """Let user ``at`` of the first that were attached work more or less often; 0: not at all. Between runs."""
+        users, weights = self.users[0]
+        if weight < 0 or weight + sum(weights) - weights[at] <= 0:
+            raise ValueError(f"{users[at].name} cannot get weight {weight}: somebody has to work")
+        weights[at] = weight
+        self.rotations[0][:] = rotation_of(users, weights)
 
     @property
     def ops(self) -> int:
@@ -267,11 +297,14 @@ class Machine:
         values = POLICIES[name][0]
         if value not in values:
             raise ValueError(f"policy {name} cannot be {value!r}: choose {' or '.join(values)}")
+        before = self.policies.get(name, values[0])
         self.policies[name] = value
-        if name == "defrag_mode":
+        if name == "compaction":
+            self.compaction.enable(value == "on", self.kcompactd.wakeup_kcompactd)
+        elif name == "defrag_mode":
             self.page_alloc.config.defrag_mode = int(value)
-        elif name == "xa_nodes":
-            self.xa_migrate.setup_mobility(value == "movable")
+        elif name == "xa_nodes" or (name in ("evacuate", "rcu_wait") and value != before):
+            self.setup_xa_nodes()
         elif name == "dentries":
             self.dcache.setup_mobility(value == "evict")
         elif name == "request_defrag":
@@ -280,6 +313,13 @@ class Machine:
             self.compaction.isolate_slab = self.mobility.evacuate_page if value == "on" else None
         elif name == "background_defrag":
             self.mobility.background(value == "on")
+
+    def setup_xa_nodes(self) -> None:
+        """Register the callbacks of the node cache as the policies say, as far as they are known yet."""
+        policies = self.policies
+        barrier = BARRIERS[policies.get("rcu_wait", "pass")]
+        options = MobilityOptions(batch=policies.get("evacuate", "batch") == "batch", barrier=barrier)
+        self.xa_migrate.setup_mobility(policies["xa_nodes"] == "movable", options)
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
@@ -306,7 +346,7 @@ class Machine:
                 assert node.addr not in seen, f"{node!r} is in {file.i_pages.name} and in {seen[node.addr]}"
                 seen[node.addr] = file.i_pages.name
         active = self.xa_nodes.cache.stats().active
-        waiting = self.xa_nodes.cache.stats().rcu
+        waiting = self.xa_nodes.cache.hidden().rcu
         assert len(seen) + waiting == active, (
             f"the trees hold {len(seen)} nodes, {waiting} wait for RCU, but the cache counts {active} in use"
         )
@@ -327,12 +367,24 @@ class Machine:
                     numbers.extend(free_list.pfns())
         for cache in self.slub.caches.values():
             stats = cache.stats()
-            numbers.extend((stats.active, stats.total, stats.partial, stats.full, stats.slabs, stats.cached))
+            numbers.extend((stats.active, stats.total, stats.partial, stats.full, stats.slabs, cache.hidden().cached))
         for file in self.filemap.files.values():
             numbers.extend((file.number, file.nrpages))
             numbers.extend(node.addr for node in file.i_pages.nodes_in_tree())
         state.update(memoryview(array("q", numbers)).cast("B"))
         return state.hexdigest()
+
+
+def rotation_of(users: list[User], weights: list[int]) -> list[User]:
+    """Users in turn, each as often as its weight says, interleaved so that none works in one long burst."""
+    rotation: list[User] = []
+    left = list(weights)
+    while any(left):
+        for at, user in enumerate(users):
+            if left[at] > 0:
+                left[at] -= 1
+                rotation.append(user)
+    return rotation
 
 
 class Rotation:

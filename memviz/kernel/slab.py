@@ -97,10 +97,7 @@ class SlubConfig:
 class CacheStats(NamedTuple):
     """A cache, counted as the acceptance table of the 2019 series counts: by objects truly in use.
 
-    ``partial``: slabs with a free object, wherever that is cached; ``full``: slabs without. ``cached``: free objects
-    that
-    ``slab->inuse`` counts as used (sheaves, barn, CPU slabs). ``slabinfo_active``: what /proc/slabinfo calls active.
-    ``rcu``: objects among the active whose owner has freed them and that wait for a grace period.
+    ``partial``: slabs with a free object, wherever that is cached; ``full``: slabs without.
     """
 
     active: int
@@ -108,6 +105,16 @@ class CacheStats(NamedTuple):
     partial: int
     full: int
     slabs: int
+
+
+class HiddenObjects(NamedTuple):
+    """Where a count of objects in use and the truth differ.
+
+    ``cached``: free objects that ``slab->inuse`` counts as used (sheaves, barn, CPU slabs). ``slabinfo_active``: what
+    /proc/slabinfo calls active. ``rcu``: objects counted as active that their owner has freed and that wait for a grace
+    period.
+    """
+
     cached: int
     slabinfo_active: int
     rcu: int

@@ -20,6 +20,7 @@ from memviz.kernel.slab import (
     SLAB_PARTIAL,
     SLOT_USED,
     CacheStats,
+    HiddenObjects,
     Slab,
     SlabRow,
 )
@@ -33,8 +34,8 @@ _STATES_ISOLATED: Final = bytes([3, OBJ_ISOLATED, 4]) + bytes(253)
 _STATES_MOVING: Final = bytes([3, OBJ_MOVING, 4]) + bytes(253)
 
 
-def cache_stats(cache: KmemCache) -> CacheStats:
-    """Count, by objects truly in use: see ``CacheStats``."""
+def cache_stats(cache: KmemCache) -> tuple[CacheStats, HiddenObjects]:
+    """Count a cache: see ``CacheStats`` and ``HiddenObjects``."""
     cached = cache.cached_objects()
     with_cached: dict[int, int] = {}
     for obj in cached:
@@ -57,7 +58,8 @@ def cache_stats(cache: KmemCache) -> CacheStats:
     total = cache.total_objects
     slabs = len(cache.slabs)
     active = total - free - len(cached)
-    return CacheStats(active, total, partial, slabs - partial, slabs, len(cached), total - on_lists, cache.nr_rcu)
+    stats = CacheStats(active, total, partial, slabs - partial, slabs)
+    return stats, HiddenObjects(len(cached), total - on_lists, cache.nr_rcu)
 
 
 def slab_rows(cache: KmemCache) -> list[SlabRow]:

@@ -13,6 +13,7 @@ from memviz.snapshot import SLAB_DTYPE, U8, Cache, Structured
 def cache_row(cache: KmemCache) -> Cache:
     """One cache, counted by objects truly in use."""
     stats = cache.stats()
+    hidden = cache.hidden()
     return Cache(
         id=cache.id,
         name=cache.name,
@@ -25,8 +26,8 @@ def cache_row(cache: KmemCache) -> Cache:
         full=stats.full,
         active=stats.active,
         total=stats.total,
-        cached=stats.cached,
-        slabinfo_active=stats.slabinfo_active,
+        cached=hidden.cached,
+        slabinfo_active=hidden.slabinfo_active,
         movable=cache.movable,
     )
 

@@ -128,7 +128,7 @@ class Index:
         for key, obj in self.at.items():
             assert (self.cell(obj).key, self.cell(obj).refs) == (key, 1)
         stats = self.cache.stats()
-        assert stats.active - stats.rcu == len(self.at)
+        assert stats.active - self.cache.hidden().rcu == len(self.at)
 
 
 def index(front_end: str = "sheaves", through_rcu: bool = False, **options: object) -> Index:
