@@ -41,6 +41,23 @@ WORKLOADS: dict[str, tuple[Callable[..., Workload], type[msgspec.Struct]]] = {
 }
 
 
+Panel = Literal[
+    "",
+    "heatmap",
+    "slab_grid",
+    "xarray_tree",
+    "cpu_lanes",
+    "contiguity",
+    "request",
+    "story",
+    "events",
+    "timeline",
+    "charts",
+    "policies",
+]
+"""Names of the window's panels, as a moment may point at them."""
+
+
 class ScenarioError(ValueError):
     """One sentence: what is wrong with the scenario, where, and what to do."""
 
@@ -66,12 +83,19 @@ class WorkloadSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Moment(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """At operation ``at`` do something; ``say`` tells a viewer what to look at."""
+    """At operation ``at`` do something; ``say`` tells a viewer what to look at, ``look`` in which panel.
+
+    ``times``: so many requests one after the other. ``contig`` empties a range of ``pages`` page frames wherever that
+    is cheapest, as RDMA and CMA want it.
+    """
 
     at: int
-    do: Literal["request", "defragment", "compact", "policy", "look"]
+    do: Literal["request", "defragment", "compact", "policy", "look", "contig"]
     say: str = ""
+    look: Panel = ""
     order: int = 9
+    times: int = 1
+    pages: int = 512
     cache: str = ""
     ratio: int = 100
     name: str = ""
@@ -102,6 +126,12 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
         Raises ValueError, one sentence, when the machine cannot be built.
         """
+        return self.populated(seed, memory_mib, cpus)[0]
+
+    def populated(
+        self, seed: int | None = None, memory_mib: int | None = None, cpus: int | None = None
+    ) -> tuple[Machine, list[Workload]]:
+        """The machine, and its users in the order of the file. Raises as ``machine`` does."""
         spec = self.machine_spec
         config = MachineConfig(
             memory_mib=spec.memory_mib if memory_mib is None else memory_mib,
@@ -116,14 +146,16 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         for name, value in self.policy.items():
             machine.set_policy(name, value)
         users: list[User] = []
+        workloads: list[Workload] = []
         for number, one in enumerate(self.workload):
             make, params = WORKLOADS[one.kind]
             scaled = scale(one.params, config.memory_mib / spec.memory_mib)
             user = make(machine, config.seed * 64 + number, msgspec.convert(scaled, params))
             users.append(User(one.kind, user.step, user.check))
+            workloads.append(user)
         if users:
             machine.attach(users, [one.weight for one in self.workload])
-        return machine
+        return machine, workloads
 
 
 # Parameters that count things held: they grow and shrink with the machine, so that a scenario fits any size of it.

@@ -24,7 +24,7 @@ def run_scenario(
     the machine breaks a rule, AssertionError (one sentence) when an invariant does not hold at the end.
     """
     play = Play(scenario, machine, ops=ops)
-    story = _Story(machine)
+    story = _Story(play)
     play.on_moment = story.tell
     play.run(play.ops, None if progress is None else lambda: progress(machine.ops, play.ops))
     machine.check()
@@ -54,21 +54,10 @@ def run_scenario(
 class _Story:
     """Writes down what comes of each moment."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._passes = 0
+    def __init__(self, play: Play) -> None:
+        self._play = play
         self.told: list[Happened] = []
 
     def tell(self, moment: Moment) -> None:
         """``moment`` has just been."""
-        machine = self._machine
-        passes = machine.passes[self._passes :]
-        self._passes = len(machine.passes)
-        text = ""
-        if moment.do == "request":
-            text = machine.requests[-1].verdict
-        elif moment.do == "defragment":
-            text = " ".join(one.sentence() for one in passes) or "No slab cache is movable."
-        elif moment.do == "policy":
-            text = f"{moment.name} is {moment.value} from now on."
-        self.told.append(Happened(machine.ops, moment.do, moment.say, text))
+        self.told.append(Happened(self._play.machine.ops, moment.do, moment.say, self._play.told))

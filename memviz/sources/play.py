@@ -24,9 +24,17 @@ class Play:
     requests, defragmentation and compaction (the window's buttons).
 
     ``ops``: how long it shall be, None as long as the scenario says. Moments at the scenario's end move with it.
+    ``guided``: one moment at a time, so that whoever plays it can stop there (``arrived``).
     """
 
-    def __init__(self, scenario: Scenario, machine: Machine, scripted: bool = True, ops: int | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        machine: Machine,
+        scripted: bool = True,
+        ops: int | None = None,
+        guided: bool = False,
+    ) -> None:
         scenario = scenario.sized(machine.config.memory_mib)
         self.scenario = scenario
         self.machine = machine
@@ -38,6 +46,12 @@ class Play:
             if scripted or one.do in ("policy", "look")
         ]
         self._moments = sorted(moments, key=lambda one: one.at)
+        self.guided = guided
+        self.steps = len(self._moments)
+        self.arrived: Moment | None = None
+        """The moment that has just been, until the next piece begins."""
+        self.told = ""
+        """What came of the last moment, in words."""
 
     def run(self, ops: int, progress: Callable[[], None] | None = None) -> None:
         """Do ``ops`` operations, with every moment that falls before or right behind them."""
@@ -48,8 +62,21 @@ class Play:
             if progress is not None:
                 progress()
 
+    @property
+    def step(self) -> int:
+        """How many moments have been."""
+        return self.steps - len(self._moments)
+
+    @property
+    def next_at(self) -> int:
+        """The operation of the next moment; -1 when there is none any more."""
+        return self._moments[0].at if self._moments else -1
+
     def run_piece(self, end: int) -> None:
         """Do the next piece, but none of it behind operation ``end``."""
+        self.arrived = None
+        if self.guided and self._do_moments():
+            return
         ops = self.machine.ops
         stop = min(end, (ops // PIECE + 1) * PIECE)
         if self._moments:
@@ -57,19 +84,44 @@ class Play:
         self.machine.run(stop - ops)
         self._do_moments()
 
-    def _do_moments(self) -> None:
+    def _do_moments(self) -> bool:
+        """Do the moments whose time has come: all, or one when guided. Whether there was one."""
+        before = len(self._moments)
         while self._moments and self._moments[0].at <= self.machine.ops:
             moment = self._moments.pop(0)
-            self._do(moment)
+            self.told = self._do(moment)
+            self.arrived = moment
             if self.on_moment is not None:
                 self.on_moment(moment)
+            if self.guided:
+                break
+        return len(self._moments) < before
 
-    def _do(self, moment: Moment) -> None:
+    def _do(self, moment: Moment) -> str:
+        machine = self.machine
         if moment.do == "request":
-            self.machine.request(moment.order)
-        elif moment.do == "defragment":
-            self.machine.defragment(moment.cache, moment.ratio)
-        elif moment.do == "compact":
-            self.machine.compact()
-        elif moment.do == "policy":
-            self.machine.set_policy(moment.name, moment.value)
+            return self._request(moment)
+        if moment.do == "defragment":
+            passes = machine.defragment(moment.cache, moment.ratio)
+            return " ".join(one.sentence() for one in passes) or "No slab cache is movable."
+        if moment.do == "compact":
+            return f"Compaction of all zones has moved {machine.compact():,} pages."
+        if moment.do == "policy":
+            machine.set_policy(moment.name, moment.value)
+            return f"{moment.name} is {moment.value} from now on."
+        if moment.do == "contig":
+            return self._contig(moment)
+        return ""
+
+    def _request(self, moment: Moment) -> str:
+        if moment.times == 1:
+            return self.machine.request(moment.order).verdict
+        had = sum(self.machine.request(moment.order).ok for _ in range(moment.times))
+        return f"{had} of {moment.times} requests of order {moment.order} succeeded ({had * 100 // moment.times} %)."
+
+    def _contig(self, moment: Moment) -> str:
+        found = self.machine.alloc_contig(moment.pages)
+        if not found.ok:
+            return found.sentence
+        words = f"Pages {found.start:#x} to {found.end:#x} are one piece: {found.migrated:,} pages moved away"
+        return f"{words}, {found.slabs_evacuated} slabs evacuated."
