@@ -140,7 +140,7 @@ def test_what_cannot_be_built_is_said_in_one_sentence(arguments: dict[str, int],
 
 def test_unknown_policies_and_negative_runs_are_refused() -> None:
     m = Machine(MachineConfig(memory_mib=32))
-    with pytest.raises(ValueError, match=r"no policy is called 'x': there are defrag_mode"):
+    with pytest.raises(ValueError, match=r"no policy is called 'x': there are compaction, defrag_mode"):
         m.set_policy("x", "1")
     with pytest.raises(ValueError, match="policy defrag_mode cannot be '2': choose 0 or 1"):
         m.set_policy("defrag_mode", "2")
