@@ -38,9 +38,12 @@ class Variant:
     """The search that finds the breaking schedule."""
     seed: int = 0
     """The first seed tried: one that breaks it, or close before one."""
-    preemptions: int = 1
-    """How many preemptions every schedule is tried with."""
-    cpus: int = 3
+    cpus: int = 2
+
+    @property
+    def preemptions(self) -> int:
+        """The schedules with at most so many preemptions are few enough for all of them to be tried."""
+        return 3 if self.cpus == 2 else 2
 
     def build(self, scheduler: Scheduler) -> None:
         """Build the machine, run it to its end and check it: a ``Case`` of ``explore``. Raises what is broken."""
@@ -51,10 +54,14 @@ class Variant:
         first = self.seed if seed is None else seed
         how = self.how if how is None else how
         if how == "all":
-            return search_all(self.build, self.preemptions, schedules)
+            return self.search_all(schedules)
         if how == "pct":
             return search_pct(self.build, schedules, self.cpus, seed=first)
         return search_random(self.build, schedules, first)
+
+    def search_all(self, limit: int, preemptions: int = -1) -> Verdict:
+        """Try every schedule with at most ``preemptions`` (-1: as many as this variant says), up to ``limit``."""
+        return search_all(self.build, self.preemptions if preemptions < 0 else preemptions, limit)
 
     def minimised(self, verdict: Verdict) -> Schedule:
         """The shortest way to the failure that ``verdict`` found; empty when it found none."""

@@ -158,9 +158,16 @@ CASES: Final = (
         "True: with RCU every load is explained by the stores around it (linearisable), also in the patch as posted."
         " Without RCU the reader reads freed memory.",
         (
-            Variant("corrected", CORRECTED, partial(readers, repaired=None)),
-            Variant("posted", "as posted", partial(readers, repaired="")),
-            Variant("no-rcu", "the old node is freed at once", partial(readers, repaired=None, hasty=True), UAF, "pct"),
+            Variant("corrected", CORRECTED, partial(readers, repaired=None), cpus=3),
+            Variant("posted", "as posted", partial(readers, repaired=""), cpus=3),
+            Variant(
+                "no-rcu",
+                "the old node is freed at once",
+                partial(readers, repaired=None, hasty=True),
+                UAF,
+                "pct",
+                cpus=3,
+            ),
         ),
     ),
     RaceCase(
@@ -174,8 +181,8 @@ CASES: Final = (
         "No reference would keep the node in its tree; looking again under the lock is enough. The patch looks"
         " again, and then unlocks the wrong pointer.",
         (
-            Variant("posted", "as posted", partial(huge_store, repaired=""), "unlock of a wild pointer", "pct"),
-            Variant("corrected", CORRECTED, partial(huge_store, repaired=None)),
+            Variant("posted", "as posted", partial(huge_store, repaired=""), "unlock of a wild pointer", "pct", cpus=3),
+            Variant("corrected", CORRECTED, partial(huge_store, repaired=None), cpus=3),
         ),
     ),
     RaceCase(
@@ -194,12 +201,8 @@ CASES: Final = (
                 partial(frees_before_unlink, mainline=True),
                 UAF,
                 "all",
-                preemptions=2,
-                cpus=2,
             ),
-            Variant(
-                "corrected", "unlink, then free", partial(frees_before_unlink, mainline=False), preemptions=2, cpus=2
-            ),
+            Variant("corrected", "unlink, then free", partial(frees_before_unlink, mainline=False)),
         ),
     ),
     RaceCase(
@@ -211,8 +214,8 @@ CASES: Final = (
         "Nodes that are moved get new parents, are shrunk away, are freed, come back.",
         "The corrected code keeps every entry, loses no node, and every load is explained; the patch does not.",
         (
-            Variant("corrected", CORRECTED, partial(everything, repaired=None)),
-            Variant("posted", "as posted", partial(everything, repaired=""), "unlock of a wild pointer"),
+            Variant("corrected", CORRECTED, partial(everything, repaired=None), cpus=3),
+            Variant("posted", "as posted", partial(everything, repaired=""), "unlock of a wild pointer", cpus=3),
         ),
     ),
 )

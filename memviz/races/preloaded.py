@@ -70,8 +70,10 @@ CASES: Final = (
         "True: one entry stored and deleted a CPU leaves slabs that no defragmentation gets back. The XArray leaves"
         " none.",
         (
-            Variant("radix-tree", "nodes are preloaded", partial(one_entry_each, radix=True), "slab pinned"),
-            Variant("xarray", "nodes are allocated under the array's lock", partial(one_entry_each, radix=False)),
+            Variant("radix-tree", "nodes are preloaded", partial(one_entry_each, radix=True), "slab pinned", cpus=3),
+            Variant(
+                "xarray", "nodes are allocated under the array's lock", partial(one_entry_each, radix=False), cpus=3
+            ),
         ),
     ),
 )

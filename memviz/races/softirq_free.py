@@ -88,15 +88,17 @@ CASES: Final = (
         "Blocking deadlocks with rcu_barrier(). Spinning on the slab lock, held only while the first callback runs,"
         " holds. And the RCU read lock alone keeps nothing: it was taken after call_rcu(), as the mail says.",
         (
-            Variant("blocks", "a free waits until processing ends", partial(a_b_c, free_meets=FREE_BLOCKS), DEADLOCK),
-            Variant("spins", "a free spins on the slab lock", partial(a_b_c, free_meets=FREE_SPINS)),
+            Variant(
+                "blocks", "a free waits until processing ends", partial(a_b_c, free_meets=FREE_BLOCKS), DEADLOCK, cpus=3
+            ),
+            Variant("spins", "a free spins on the slab lock", partial(a_b_c, free_meets=FREE_SPINS), cpus=3),
             Variant(
                 "read-lock",
                 "C is in a read-side section all the time",
                 partial(a_b_c, free_meets=FREE_SPINS, watch=True),
                 NOT_HELD_OFF,
                 "all",
-                preemptions=2,
+                cpus=3,
             ),
         ),
     ),

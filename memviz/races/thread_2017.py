@@ -261,7 +261,6 @@ CASES: Final = (
                 partial(dying_array, repaired="abc"),
                 UAF,
                 "all",
-                preemptions=3,
             ),
             Variant("corrected", CORRECTED + "; the inode is freed through RCU", partial(dying_array, repaired=None)),
             Variant(

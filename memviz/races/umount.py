@@ -132,18 +132,13 @@ CASES: Final = (
         "True of references, whoever takes them. Waiting helps; so does taking none: marking unused dentries as being"
         " evicted, which umount knows to wait for.",
         (
-            Variant(
-                "references", "isolate takes a reference of each dentry", partial(umount, references=True), BUSY, cpus=2
-            ),
+            Variant("references", "isolate takes a reference of each dentry", partial(umount, references=True), BUSY),
             Variant(
                 "umount-waits",
                 "the same, and umount waits for a pass under way",
                 partial(umount, references=True, waits=True),
-                cpus=2,
             ),
-            Variant(
-                "evict", "only unused dentries, and no reference: dcache.py", partial(umount, references=False), cpus=2
-            ),
+            Variant("evict", "only unused dentries, and no reference: dcache.py", partial(umount, references=False)),
         ),
     ),
 )

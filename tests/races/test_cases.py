@@ -68,5 +68,4 @@ def test_poison_is_seen_by_readers_and_by_the_next_owner() -> None:
     assert {repr(slot) for slot in leaf.slots} == {"poison"}
     leaf.slots[5] = "scribble"
     with pytest.raises(KernelBug, match="write after free"):
-        for _ in range(3):
-            lab.nodes.alloc(GFP_KERNEL)
+        [lab.nodes.alloc(GFP_KERNEL) for _ in range(3)]
