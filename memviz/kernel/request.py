@@ -304,22 +304,25 @@ class RequestRecorder(RequestObserver):
             return (
                 f"{seen.unit(seen.free)} would be free once the per-CPU lists are drained or other migratetypes claimed"
             )
-        if seen.movable:
-            words = f"{seen.unit(seen.movable)} hold nothing that cannot move, but compaction {self.compaction_words()}"
+        if seen.movable > seen.slab_movable:  # else what compaction did is in its stage, and not what matters
+            verb = "holds" if seen.movable == 1 else "hold"
+            words = (
+                f"{seen.unit(seen.movable)} {verb} nothing that cannot move, but compaction {self.compaction_words()}"
+            )
             return f"{words}; {self.slabs_would_help(seen, 'more')}" if seen.slab_movable else words
         if seen.slab_movable:
             return self.slabs_would_help(seen, "block" if seen.slab_movable == 1 else "blocks")
         if seen.nearest:
             frames, low = seen.nearest[0]
             block = low >> PAGEBLOCK_ORDER
-            who = " and ".join(dict.fromkeys(who for who, pinned, _ in seen.pins if pinned == block))
+            who = listed(list(dict.fromkeys(who for who, pinned, _ in seen.pins if pinned == block)))
             return f"nothing movable would help: the nearest is block {block}, where {frames:,} pages of {who} stay"
         return "there is no such block in these zones"
 
     def slabs_would_help(self, seen: Survey, noun: str) -> str:
         """What moving slabs would free."""
         caches = sorted(seen.by_cache, key=seen.by_cache.__getitem__, reverse=True)[:3]
-        return f"{seen.slab_movable:,} {noun} would be free if {' and '.join(caches)} slabs moved"
+        return f"{seen.slab_movable:,} {noun} would be free if {listed(caches)} slabs moved"
 
     def compaction_words(self) -> str:
         """What compaction had to say for itself."""
@@ -329,6 +332,11 @@ class RequestRecorder(RequestObserver):
                     return "was deferred after failing here before"
                 return f"said: {stage.outcome}"
         return "was not tried"
+
+
+def listed(names: list[str]) -> str:
+    """Names as a sentence lists them: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def part_key(part: tuple[int, str]) -> tuple[int, str]:
