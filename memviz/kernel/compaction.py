@@ -84,6 +84,8 @@ ISOLATE_ABORT: Final = 0
 ISOLATE_NONE: Final = 1
 ISOLATE_SUCCESS: Final = 2
 
+PROACTIVENESS: Final = 20  # vm.compaction_proactiveness
+
 BLOCK_MASK: Final = ~(PAGEBLOCK_NR_PAGES - 1)
 
 
@@ -100,11 +102,18 @@ class Compaction:
         self.vmscan = vmscan
         self.smp = smp
         self.slab_hook: Callable[[int], bool] | None = None
-        self.proactiveness = 20  # vm.compaction_proactiveness
+        self.proactiveness = PROACTIVENESS
         self.pins = BlockPins(mem, page_alloc)
         self.slabs_evacuated = 0
         page_alloc.try_to_compact_pages = self.try_to_compact_pages
         page_alloc.compaction_defer_reset = self.allocation_succeeded
+
+    def enable(self, on: bool, wakeup_kcompactd: Callable[[int, int], None]) -> None:
+        """Whether requests, kswapd and the clock start compaction: as with CONFIG_COMPACTION, or without. A command
+        always may."""
+        self.page_alloc.try_to_compact_pages = self.try_to_compact_pages if on else None
+        self.vmscan.wakeup_kcompactd = wakeup_kcompactd if on else None
+        self.proactiveness = PROACTIVENESS if on else 0
 
     @property
     def isolate_slab(self) -> Callable[[int], bool] | None:
