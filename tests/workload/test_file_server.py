@@ -35,7 +35,8 @@ def test_an_aged_machine_has_half_its_memory_free_and_no_block_until_nodes_move(
     before = m.xa_nodes.cache.stats()
     passes = {one.cache: one for one in m.defragment(ratio=100)}
     after = m.xa_nodes.cache.stats()
-    assert dict(passes["xa_node"].gain())["slabs freed"] == before.slabs - after.slabs > 400
+    # A few more go on the way: what CPUs kept comes back first, and that empties some slabs by itself.
+    assert before.slabs - after.slabs >= dict(passes["xa_node"].gain())["slabs freed"] > 400
     assert sparse_use(after.active, after.total) > 0.95
     price = dict(passes["xa_node"].price())
     assert price["bytes copied"] == 576 * price["objects moved"] > 0

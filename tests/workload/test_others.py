@@ -87,6 +87,10 @@ def test_updatedb_leaves_names_that_may_be_thrown_away() -> None:
     work(m, updatedb, 500)
     assert [len(cpu) for cpu in updatedb.held] == [20, 20]
     assert len(m.dcache.by_dentry) - len(m.dcache.lru) == 40
+    for dentry in list(m.dcache.lru.values())[::2]:
+        assert m.dcache.dget(dentry)
+        m.dcache.d_delete(dentry)
+    m.rcu.rcu_barrier()
     before = m.dcache.dentry_cache.stats().active
     m.defragment("dentry", ratio=100)
     m.rcu.rcu_barrier()
