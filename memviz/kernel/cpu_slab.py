@@ -14,8 +14,6 @@ from memviz.kernel.slab import (
     ON_CPU_PARTIAL,
     ON_LEAVING,
     ON_NOTHING,
-    SLOT_FREE,
-    SLOT_USED,
     Constructor,
     PageSource,
     Slab,
@@ -24,7 +22,6 @@ from memviz.kernel.slab import (
 from memviz.kernel.slab_order import cpu_partial_slabs
 from memviz.kernel.smp import Smp
 from memviz.kernel.spinlock import SpinLock
-from memviz.kernel.trace import KMEM_CACHE_ALLOC, KMEM_CACHE_FREE
 
 
 class KmemCacheCpu:
@@ -83,39 +80,13 @@ class ClassicCache(KmemCache):
                 "allocation from an isolated slab",
                 f"CPU {cpu.id} hands out object {obj:#x} of {self.name} while its slab is exempt",
             )
-        slab.live[slot] = SLOT_USED
-        if self.recolour is not None:
-            self.recolour(slab.contents[slot], False)
-        trace = self.trace
-        if trace.bulk:
-            trace.emit_bulk(KMEM_CACHE_ALLOC, obj, self.id)
-        else:
-            trace.counts[KMEM_CACHE_ALLOC] += 1
+        self.slab_post_alloc_hook(slab, slot, obj)
         return obj
 
     def free(self, obj: int) -> None:
         """``kmem_cache_free``: give back the object at address ``obj``."""
         cpu = self.smp.this_cpu()
-        if cpu.no_slab:
-            self.forbidden("free")
-        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
-        if slab is None or slab.cache is not self:
-            self.bad_address(obj)
-        offset = obj - slab.base
-        slot = offset // self.size
-        if slot * self.size != offset or slot >= slab.objects:
-            self.bad_address(obj)
-        live = slab.live
-        if live[slot] != SLOT_USED:
-            self.free_not_used(slab, slot)
-        live[slot] = SLOT_FREE
-        if self.recolour is not None:
-            self.recolour(slab.contents[slot], True)
-        trace = self.trace
-        if trace.bulk:
-            trace.emit_bulk(KMEM_CACHE_FREE, obj, self.id)
-        else:
-            trace.counts[KMEM_CACHE_FREE] += 1
+        slab, slot = self.slab_free_hook(cpu, obj)
         c = self.cpu_slabs[cpu.id]
         lock = c.local_lock
         if lock is not None:

@@ -146,12 +146,13 @@ def search_random(case: Case, schedules: int, seed: int = 0) -> Verdict:
 
 
 def search_pct(case: Case, schedules: int, cpus: int, depth: int = 3, seed: int = 0) -> Verdict:
-    """Try ``schedules`` seeds of PCT with ``depth - 1`` priority changes; the first run tells how long runs are."""
-    first, failure, rule = attempt(case, Pct(seed, cpus, 1, 1))
+    """Try ``schedules`` seeds of PCT with ``depth - 1`` priority changes. How long runs are is told by one that is the
+    same for all seeds, so that every seed repeats its schedule alone."""
+    first, failure, rule = attempt(case, Scheduler())
     points = len(first)
     if failure is not None:
-        return Verdict(1, points, False, failure, rule, first, seed)
-    for number in range(1, schedules):
+        return Verdict(1, points, False, failure, rule, first, -1)
+    for number in range(schedules):
         schedule, failure, rule = attempt(case, Pct(seed + number, cpus, depth, len(first)))
         points += len(schedule)
         if failure is not None:

@@ -30,6 +30,8 @@ from memviz.kernel.slab import (
     ON_LEAVING,
     ON_NOTHING,
     ON_PARTIAL,
+    SLOT_FREE,
+    SLOT_USED,
     CacheStats,
     HiddenObjects,
     Slab,
@@ -41,7 +43,8 @@ from memviz.kernel.slab_order import (
     order_objects,
 )
 from memviz.kernel.slab_stats import cache_stats, object_states, slab_rows
-from memviz.kernel.trace import CACHE_SHRINK, SLAB_DISCARD, SLAB_NEW
+from memviz.kernel.smp import Cpu
+from memviz.kernel.trace import CACHE_SHRINK, KMEM_CACHE_ALLOC, KMEM_CACHE_FREE, SLAB_DISCARD, SLAB_NEW
 
 SHRINK_PROMOTE_MAX: Final = 32
 NEW_SLAB_NS: Final = 400  # build a freelist, on top of what the page allocator takes
@@ -62,6 +65,41 @@ class KmemCache(CacheBase):
     def free(self, obj: int) -> None:
         """``kmem_cache_free``: give back the object at address ``obj``."""
         raise NotImplementedError
+
+    def slab_post_alloc_hook(self, slab: Slab, slot: int, obj: int) -> None:
+        """An object is about to be handed out: whatever the front end, it is used from now on."""
+        slab.live[slot] = SLOT_USED
+        if self.recolour is not None:
+            self.recolour(slab.contents[slot], False)
+        trace = self.trace
+        if trace.bulk:
+            trace.emit_bulk(KMEM_CACHE_ALLOC, obj, self.id)
+        else:
+            trace.counts[KMEM_CACHE_ALLOC] += 1
+
+    def slab_free_hook(self, cpu: Cpu, obj: int) -> tuple[Slab, int]:
+        """An object comes back: is it one, is it used? Where it lives: its slab and its slot."""
+        if cpu.no_slab:
+            self.forbidden("free")
+        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
+        if slab is None or slab.cache is not self:
+            self.bad_address(obj)
+        offset = obj - slab.base
+        slot = offset // self.size
+        if slot * self.size != offset or slot >= slab.objects:
+            self.bad_address(obj)
+        live = slab.live
+        if live[slot] != SLOT_USED:
+            self.free_not_used(slab, slot)
+        live[slot] = SLOT_FREE
+        if self.recolour is not None:
+            self.recolour(slab.contents[slot], True)
+        trace = self.trace
+        if trace.bulk:
+            trace.emit_bulk(KMEM_CACHE_FREE, obj, self.id)
+        else:
+            trace.counts[KMEM_CACHE_FREE] += 1
+        return slab, slot
 
     def free_rcu(self, obj: int) -> None:
         """``kfree_rcu``: give back the object after a grace period."""

@@ -64,6 +64,7 @@ class Rcu:
         smp = self.smp
         cpu = smp.this_cpu()
         cpu.rcu_nesting += 1
+        cpu.xa_node = None
         if smp.lanes_on:
             smp.enter(CPU_RCU_READ)
         smp.point("rcu_read_lock")

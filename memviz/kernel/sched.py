@@ -71,6 +71,7 @@ class Cpu:
         self.state = CPU_IDLE
         self.since = 0  # when ``state`` began, ns
         self.states: list[int] = []  # states to return to
+        self.xa_node: object = None  # inside a read-side section: the XaNode that its walk stands on, if any
         self.spun_ns = 0  # total time blocked, spinning
 
     def atomic(self) -> bool:

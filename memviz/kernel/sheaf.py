@@ -18,8 +18,6 @@ from memviz.kernel.rcu import Rcu
 from memviz.kernel.slab import (
     ON_NOTHING,
     SLAB_LOCK_STATE,
-    SLOT_FREE,
-    SLOT_USED,
     Constructor,
     PageSource,
     Slab,
@@ -28,7 +26,6 @@ from memviz.kernel.slab import (
 from memviz.kernel.slab_order import sheaf_capacity
 from memviz.kernel.smp import Smp
 from memviz.kernel.spinlock import SpinLock
-from memviz.kernel.trace import KMEM_CACHE_ALLOC, KMEM_CACHE_FREE
 
 MAX_FULL_SHEAVES: Final = 10  # in a barn
 MAX_EMPTY_SHEAVES: Final = 10
@@ -99,39 +96,13 @@ class SheafCache(KmemCache):
             if not slab.isolated:
                 break
             self.meets_isolated(slab, slot)
-        slab.live[slot] = SLOT_USED
-        if self.recolour is not None:
-            self.recolour(slab.contents[slot], False)
-        trace = self.trace
-        if trace.bulk:
-            trace.emit_bulk(KMEM_CACHE_ALLOC, obj, self.id)
-        else:
-            trace.counts[KMEM_CACHE_ALLOC] += 1
+        self.slab_post_alloc_hook(slab, slot, obj)
         return obj
 
     def free(self, obj: int) -> None:
         """``kmem_cache_free``: give back the object at address ``obj``."""
         cpu = self.smp.this_cpu()
-        if cpu.no_slab:
-            self.forbidden("free")
-        slab = self.slab_of_page.get(obj >> PAGE_SHIFT)
-        if slab is None or slab.cache is not self:
-            self.bad_address(obj)
-        offset = obj - slab.base
-        slot = offset // self.size
-        if slot * self.size != offset or slot >= slab.objects:
-            self.bad_address(obj)
-        live = slab.live
-        if live[slot] != SLOT_USED:
-            self.free_not_used(slab, slot)
-        live[slot] = SLOT_FREE
-        if self.recolour is not None:
-            self.recolour(slab.contents[slot], True)
-        trace = self.trace
-        if trace.bulk:
-            trace.emit_bulk(KMEM_CACHE_FREE, obj, self.id)
-        else:
-            trace.counts[KMEM_CACHE_FREE] += 1
+        slab, slot = self.slab_free_hook(cpu, obj)
         if slab.isolated:
             self.slab_free_slow(slab, slot)
             return

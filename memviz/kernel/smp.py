@@ -13,7 +13,7 @@ Virtual time is one clock for the machine, in nanoseconds: the sum of all CPUs' 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from greenlet import getcurrent, greenlet
 
@@ -68,6 +68,9 @@ __all__ = [
 ]
 
 
+WATCH_MASK: Final = 3  # ``Smp.watch`` is called at one switch in 4: thousands of times a second of the clock
+
+
 class Smp(Cpus):
     """All CPUs of a machine, its tasks, its clock."""
 
@@ -90,6 +93,7 @@ class Smp(Cpus):
         self.idle: Callable[[], bool] | None = None  # RCU: nothing can run; True: now something may
         self.boot_greenlet: Any = None
         self.threads = False  # True in ThreadedSmp: locks are real ones
+        self.watch: Callable[[], None] | None = None  # who looks on while the machine runs: may read, and nothing else
 
     # -- for kernel code ------------------------------------------------------------------------------------------
 
@@ -259,6 +263,8 @@ class Smp(Cpus):
         """Ask the scheduler for a CPU among those that can run."""
         if self.picking:
             self.bug("scheduling inside a wait condition", f"a condition of {self.current.label} is a scheduling point")
+        if self.watch is not None and self.switches & WATCH_MASK == 0:
+            self.watch()
         self.picking = True
         runnable: list[int] = []
         tasks: list[Task] = []

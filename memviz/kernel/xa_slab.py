@@ -7,8 +7,9 @@ in the object. Nodes are freed through RCU; the callback returns them to the con
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memviz.kernel.page import OWNER_SLAB_XA
 from memviz.kernel.rcu import Rcu
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from memviz.kernel.slub import KmemCache, Slub
 
 
+RECENT: Final = 64
+
+
 class SlabNodeCache(NodeCache):
     """xa_nodes as slab objects at addresses of the machine."""
 
@@ -25,8 +29,8 @@ class SlabNodeCache(NodeCache):
         super().__init__(clears_array)
         self.rcu = rcu
         self.cache: KmemCache = slub.create_cache(name, XA_NODE_BYTES, construct, flags, OWNER_SLAB_XA)
-
         self.replace_on_list: Callable[[XaNode, XaNode], None] = keep_off_lists
+        self.recent: deque[XaNode] = deque(maxlen=RECENT)  # handed out last: some of them are in no tree yet
 
     def alloc(self, gfp: int) -> XaNode | None:
         """A constructed node from the slab, None without memory."""
@@ -35,6 +39,7 @@ class SlabNodeCache(NodeCache):
             return None
         node = self.cache.content(addr)
         assert isinstance(node, XaNode)
+        self.recent.append(node)
         return node
 
     def free(self, node: XaNode) -> None:

@@ -122,6 +122,7 @@ class XaWalk:
         """Read a slot that another CPU may be writing (``xa_entry``)."""
         smp = self.xa.smp
         if smp is not None:
+            smp.current.xa_node = node
             smp.point("xa_entry")
         return node.slots[offset]
 
@@ -164,6 +165,7 @@ class XaWalk:
         smp = self.xa.smp
         offset = (self.xa_index >> node.shift) & XA_CHUNK_MASK
         if smp is not None:
+            smp.current.xa_node = node
             smp.point("xas_descend")
         entry = node.slots[offset]
         self.xa_node = node

@@ -146,6 +146,7 @@ class XArray(XArrayLocked):
                 break
             while isinstance(found, XaNode):
                 node = found
+                smp.current.xa_node = node
                 smp.point("xas_descend")
                 found = node.slots[(index >> node.shift) & XA_CHUNK_MASK]
                 while isinstance(found, XaSibling):
