@@ -10,7 +10,7 @@ import click
 from memviz import resources
 from memviz.analysis.replay import replay
 from memviz.analysis.replay_text import comparison_text
-from memviz.cli import options
+from memviz.cli import options, race
 from memviz.cli.options import Failed
 from memviz.kernel.smp import KernelBug
 from memviz.sources.ftrace import read_trace
@@ -27,6 +27,9 @@ _SAMPLE = "traces/linux-6.18.txt.xz"
 @click.option(
     "--trace", type=click.Path(path_type=Path), help="With real-trace: text of tracefs with mm_page_alloc/free."
 )
+@click.option("--schedules", type=click.IntRange(1), help="With race-…: how many schedules to try.")
+@click.option("--variant", default="", help="With race-…: only this variant of the case.")
+@click.option("--thorough", is_flag=True, help="With race-…: every schedule with two or three preemptions, too.")
 @click.option("--report", type=click.Choice(["text", "json"]), default="text", help="Form of the report.")
 @click.option("--json", "as_json", is_flag=True, help="Short for --report json.")
 def command(
@@ -35,9 +38,12 @@ def command(
     ops: int | None,
     memory_mib: int | None,
     trace: Path | None,
+    schedules: int | None,
+    variant: str,
+    thorough: bool,
     report: str,
     as_json: bool,
-) -> None:
+) -> int:
     """Run a scenario without a window and report.
 
     The same scenario, seed and numbers give the same report, to the last digest.
@@ -45,13 +51,20 @@ def command(
     \b
     Example: memviz run aged-file-server --seed 7 --report json
              memviz run real-trace --trace my-trace.txt
+             memviz run race-posted-unlock --schedules 1000
     """
     as_json = as_json or report == "json"
+    if race.is_race(scenario):
+        if ops is not None or memory_mib is not None or trace is not None:
+            raise click.UsageError(f"--ops, --memory-mib and --trace say nothing to {scenario}")
+        return race.run(scenario, variant, seed, schedules, thorough, as_json)
+    if schedules is not None or variant or thorough:
+        raise click.UsageError(f"--schedules, --variant and --thorough belong to race-…, not to {scenario}")
     if scenario == options.REAL_TRACE:
         if ops is not None:
             raise click.UsageError("--ops says nothing to real-trace: the trace says what is done")
         _replay(trace, seed, memory_mib, as_json)
-        return
+        return 0
     if trace is not None:
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
     loaded, machine = options.build(scenario, seed, memory_mib)
@@ -65,6 +78,7 @@ def command(
             f"the machine broke a rule after {machine.ops:,} operations: {error}; repeat it with: {again}"
         ) from error
     click.echo(result.as_json() if as_json else result.as_text())
+    return 0
 
 
 def _replay(path: Path | None, seed: int | None, memory_mib: int | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import textwrap
 import click
 
 from memviz import scenario as scenarios
+from memviz.cli import race
 from memviz.cli.options import REAL_TRACE, REAL_TRACE_SUMMARY
 
 
@@ -20,6 +21,7 @@ def command(as_json: bool) -> None:
     """
     found = [{"name": name, **_told(name)} for name in scenarios.names()]
     found.append({"name": REAL_TRACE, "title": "Real trace", "summary": REAL_TRACE_SUMMARY, "question": ""})
+    found += race.summaries()
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

@@ -152,9 +152,9 @@ class Lab:
         if unexplained:
             self.smp.bug("not linearisable", unexplained)
 
-    def done(self) -> bool:
-        """Have all tasks returned?"""
-        return not any(cpu.queue for cpu in self.smp.cpus)
+    def task_of(self, cpu: int) -> Task | None:
+        """The task that ``on_cpu`` put there."""
+        return next((task for task in self.tasks if task.cpu.id == cpu), None)
 
     # -- for tasks and checks ----------------------------------------------------------------------------------------
 
