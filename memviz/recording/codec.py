@@ -83,7 +83,7 @@ def unshuffled(data: bytes, dtype: npt.DTypeLike, count: int) -> Flat:
     if len(data) != count * kind.itemsize:
         raise ValueError(f"{len(data)} bytes are not {count} items of {kind.itemsize}")
     flat = np.frombuffer(data, np.uint8).reshape(kind.itemsize, count)
-    return np.ascontiguousarray(flat.T).view(kind).reshape(count)
+    return np.array(flat.T, order="C").view(kind).reshape(count)
 
 
 def pack_planes(base: Pages | None, new: Pages) -> Planes:

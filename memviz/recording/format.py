@@ -104,12 +104,14 @@ def create(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         # The tables go into the file itself before anything goes into the log beside it: whatever happens from here
-        # on, the file says what it is.
+        # on, the file says what it is. Whoever begins a recording should not wait for the disk, though.
         database.executescript(
-            f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; BEGIN; {SCHEMA} COMMIT;"
+            f"PRAGMA synchronous=OFF; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; BEGIN; "
+            f"{SCHEMA}"
         )
         kinds = [(kind, name, *trace.FIELDS.get(kind, ())) for kind, name in trace.NAMES.items()]
         database.executemany("INSERT INTO event_kind VALUES (?,?,?,?,?,?)", [(*row, *[None] * 4)[:6] for row in kinds])
+        database.execute("COMMIT")
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
     except sqlite3.Error as error:

@@ -274,41 +274,41 @@ class Reader:
         with self._reading():
             return self._time_of(ident)
 
-    def position_of(self, ident: int) -> tuple[int, int]:
-        """Operations done at an instant, and how many commands."""
+    def ops_of(self, ident: int) -> int:
+        """Operations done at an instant."""
+        return self._number("ops", ident)
+
+    def commands_of(self, ident: int) -> int:
+        """How many commands had been done at an instant."""
+        return self._number("commands", ident)
+
+    def _number(self, column: str, ident: int) -> int:
         with self._reading():
-            row = self._row(ident)
-            return int(row.ops), int(row.commands)
+            found = self._database.execute(f"SELECT {column} FROM snapshot WHERE id = ?", (ident,)).fetchone()
+            if found is None:
+                raise ValueError(f"instant {ident} is missing")
+            return int(found[0])
 
     def find(self, time_ns: int) -> int:
         """The last instant at or before a virtual time; the first when that is before all."""
         return self._last_where("time_ns", time_ns)
 
     def find_wall(self, wall_ns: int) -> int:
-        """The last instant at or before so much time of recording."""
-        low, high = 1, self.instants
-        with self._reading():
-            while low < high:
-                middle = (low + high + 1) // 2
-                if self._time_of(middle)[1] <= wall_ns:
-                    low = middle
-                else:
-                    high = middle - 1
-        return low
+        """The last instant at or before so much time of recording; the first when there is none."""
+        return self._search("wall_ns", wall_ns)
 
     def find_ops(self, ops: int) -> int:
-        """The last instant with at most so many operations done."""
+        """The last instant with at most so many operations done; the first when there is none."""
+        return self._search("ops", ops)
+
+    def _search(self, column: str, most: int) -> int:
         low, high = 1, self.instants
-        with self._reading():
-            while low < high:
-                middle = (low + high + 1) // 2
-                found = self._database.execute("SELECT ops FROM snapshot WHERE id = ?", (middle,)).fetchone()
-                if found is None:
-                    raise ValueError(f"instant {middle} is missing")
-                if found[0] <= ops:
-                    low = middle
-                else:
-                    high = middle - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._number(column, middle) <= most:
+                low = middle
+            else:
+                high = middle - 1
         return low
 
     def _last_where(self, column: str, value: int) -> int:
@@ -317,13 +317,25 @@ class Reader:
             found = self._database.execute(query, (value,)).fetchone()
         return 1 if found is None else int(found[0])
 
-    def find_event(self, kinds: tuple[int, ...], time_ns: int, forwards: bool) -> int | None:
-        """Virtual time of the next (or last) event of some kinds after (before) a time; None when there is none."""
+    def find_from(self, time_ns: int) -> int:
+        """The first instant at or after a virtual time; the last when that is behind all."""
+        with self._reading():
+            found = self._database.execute(
+                "SELECT id FROM snapshot WHERE time_ns >= ? ORDER BY time_ns, id LIMIT 1", (time_ns,)
+            ).fetchone()
+        return self.instants if found is None else int(found[0])
+
+    def find_event(self, kinds: tuple[int, ...], time_ns: int, forwards: bool, failed: bool = False) -> int | None:
+        """Virtual time of the next (or last) event of some kinds after (before) a time; None when there is none.
+
+        ``failed``: only where argument ``b`` is 0, which says of a request that it got nothing.
+        """
         best: int | None = None
         word, order = (">", "ASC") if forwards else ("<", "DESC")
         with self._reading():
             for kind in kinds:
                 where = f"{MARKED_SQL} AND " if kind in MARKED else ""
+                where += "b = 0 AND " if failed else ""
                 by = "time_ns" if kind in MARKED else "id"
                 found = self._database.execute(
                     f"SELECT time_ns FROM event WHERE {where}kind = ? AND time_ns {word} ? "
@@ -344,6 +356,18 @@ class Reader:
                 (first, first + count),
             ).fetchall()
             return _events(rows)
+
+    def events_between(self, after: int, ident: int, most: int) -> tuple[Structured, int]:
+        """The events behind one instant and up to another, at most the last so many, and how many are left out."""
+        with self._reading():
+            begin = self._database.execute(
+                "SELECT first_event + events FROM snapshot WHERE id = ?", (after,)
+            ).fetchone()
+            end = self._database.execute("SELECT first_event + events FROM snapshot WHERE id = ?", (ident,)).fetchone()
+            if begin is None or end is None:
+                raise ValueError(f"instant {after} or {ident} is missing")
+        first = max(begin[0], end[0] - most)
+        return self.events_of(first, end[0] - first), first - begin[0]
 
     def events_before(self, ident: int, count: int) -> Structured:
         """The last ``count`` events up to and with an instant's own."""

@@ -145,7 +145,7 @@ class Recorder:
             self._writer.close()
 
     def _sentence(self, error: Exception) -> str:
-        kept = f"the {self._writer.instants:,} instants before are in it"
+        kept = f"the {self._writer.safe:,} instants before are in it"
         if isinstance(error, FileNotFoundError):
             return f"The recording has stopped: {self.path} was removed while it was written; record again."
         if "full" in str(error):

@@ -67,6 +67,8 @@ class Writer:
         self.path = path
         self.instants = 0
         self.missed = 0
+        self.safe = 0
+        """Instants that no accident can take away any more."""
         self._database = create(path)
         self._inode = os.stat(path).st_ino
         self._packer = Packer()
@@ -99,13 +101,16 @@ class Writer:
 
     def due(self, now: float) -> float:
         """Seconds until what has been written must be committed; below 0: overdue. A minute when nothing waits."""
-        return self._begun + COMMIT_S - now if self._begun else 60.0
+        if not self._begun:
+            return 60.0
+        return self._begun + (COMMIT_S if self.safe else 0.0) - now
 
     def commit(self) -> None:
         """Make safe what has been written. Raises FileNotFoundError when somebody took the file away."""
         if self._begun:
             self._database.execute("COMMIT")
             self._begun = 0.0
+            self.safe = self.instants
         if os.stat(self.path).st_ino != self._inode:
             raise FileNotFoundError(self.path)
 

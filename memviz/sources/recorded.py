@@ -8,6 +8,7 @@ source, so what one of the two has seen is kept for the other, up to a bound.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from memviz.recording.recorder import RATE, Recorder
 from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Outcome, Recording, Snapshot, Structured
-from memviz.sources.base import Command, Record, Repeatable, Source, SourceError, StopRecording
+from memviz.sources.base import Command, Record, Repeatable, Source, SourceError, StopRecording, Watched
 
 _KEPT: Final = 50_000
 """Events, and segments of lanes, that are kept for whoever comes later."""
@@ -80,6 +81,7 @@ class RecordedSource:
         self._for_window = _Pending()
         self._for_file = _Pending()
         self._outcomes: tuple[Outcome, ...] = ()
+        self._working = False
 
     @property
     def recording(self) -> bool:
@@ -90,11 +92,14 @@ class RecordedSource:
 
     def advance(self, seconds: float) -> bool:
         """Work, then record if it is time. What stops the source is the recording's last instant."""
+        self._working = True
         try:
             worked = self.inner.advance(seconds)
         except Exception as error:
             self._record_end(error)
             raise
+        finally:
+            self._working = False
         self._changed = self._changed or worked
         self._record_if_due()
         return worked
@@ -104,7 +109,8 @@ class RecordedSource:
         snapshot, cost_s = self._take()
         recorder = self._recorder
         if recorder is not None:
-            if self._changed and recorder.due():
+            # In the middle of its work the source stands where no run can be taken up again.
+            if self._changed and not self._working and recorder.due():
                 self._record(snapshot, cost_s)
             else:
                 self._for_file.add(snapshot)
@@ -119,11 +125,14 @@ class RecordedSource:
     def command(self, number: int, command: Command) -> None:
         """Begin or end a recording; everything else is for ``inner``."""
         if not isinstance(command, Record | StopRecording):
+            self._working = True
             try:
                 self.inner.command(number, command)
             except Exception as error:
                 self._record_end(error)
                 raise
+            finally:
+                self._working = False
             self._changed = True
             return
         try:
@@ -132,6 +141,11 @@ class RecordedSource:
         except SourceError as error:
             outcome = Outcome(number, type(command).__name__, False, f"{error}.")
         self._outcomes = (*self._outcomes, outcome)[-_OUTCOMES:]
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Let ``look`` look on while ``inner`` works, if that can be watched."""
+        if isinstance(self.inner, Watched):
+            self.inner.watch(look)
 
     def close(self) -> None:
         """Finish the file, and close the source."""

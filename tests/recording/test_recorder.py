@@ -1,0 +1,202 @@
+"""The thread that writes: nobody waits for it, and what it could not do is said."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memviz.recording.format import RecordingError
+from memviz.recording.reader import Reader
+from memviz.recording.recorder import Recorder
+from memviz.sources.base import Done
+from tests.recording.worlds import changed, equal, world
+
+RNG = np.random.default_rng(3)
+
+
+def record_some(recorder: Recorder, count: int, frames: int = 600) -> list:
+    """Offer ``count`` instants, each when it is due."""
+    given = []
+    one = world(np.random.default_rng(4), frames)
+    while len(given) < count:
+        if recorder.due():
+            one = changed(one, RNG, 0.02)
+            recorder.offer(one)
+            given.append(one)
+        time.sleep(0.0005)
+    return given
+
+
+def test_what_is_offered_is_in_the_file(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.memviz", {"title": "A", "origin": {"seed": 1}}, rate=500)
+    recorder.command(Done(0, 0, "Run", "{}"))
+    given = record_some(recorder, 20)
+    status = recorder.close()
+    assert (status.instants, status.missed, status.active, status.failure) == (20, 0, False, "")
+    assert status.bytes == (tmp_path / "a.memviz").stat().st_size
+    with Reader(tmp_path / "a.memviz") as reader:
+        assert [equal(reader.at(n + 1), one) for n, one in enumerate(given)] == [True] * 20
+        assert reader.commands_of(1) == 1
+        assert reader.told("origin") == {"seed": 1}
+        assert reader.meta["title"] == "A"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.memviz"], "one file, and nothing beside it"
+    assert not [one for one in threading.enumerate() if one.name == "memviz-recorder"]
+
+
+def test_a_full_queue_is_a_gap_and_nobody_waits(tmp_path: Path) -> None:
+    """Another program locks the file: nothing can be written until it lets go."""
+    path = tmp_path / "a.memviz"
+    recorder = Recorder(path, {}, rate=1000)
+    record_some(recorder, 1)
+    other = sqlite3.connect(path, isolation_level=None, timeout=5)
+    other.execute("BEGIN IMMEDIATE")
+    one = world(RNG, 600)
+    waits = []
+    offered = 1
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        begin = time.perf_counter()
+        if recorder.due():
+            recorder.offer(one)
+            offered += 1
+        waits.append(time.perf_counter() - begin)
+        time.sleep(0.001)
+    other.execute("ROLLBACK")
+    other.close()
+    record_some(recorder, 1)
+    status = recorder.close()
+    assert offered < 40, "the queue is bounded"
+    assert status.missed > 50
+    assert status.instants == offered + 1
+    assert sorted(waits)[len(waits) // 2] < 0.002
+    with Reader(path) as reader:
+        assert sum(missed for _, _, missed in reader.gaps()) == status.missed
+
+
+def test_an_expensive_snapshot_makes_instants_rarer(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.memviz", {}, rate=1000)
+    one = world(RNG, 64)
+    taken = 0
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        if recorder.due():
+            recorder.offer(one, cost_s=0.003)  # three milliseconds may be spent every hundred
+            taken += 1
+        time.sleep(0.0005)
+    recorder.close()
+    assert 2 <= taken <= 5
+
+
+def test_a_removed_file_is_said(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.memviz", {}, rate=200)
+    record_some(recorder, 1)
+    (tmp_path / "a.memviz").unlink()
+    one = world(RNG, 64)
+    end = time.monotonic() + 5
+    while not recorder.status().failure and time.monotonic() < end:
+        if recorder.due():
+            recorder.offer(one)
+        time.sleep(0.005)
+    status = recorder.close()
+    assert "a.memviz was removed while it was written; record again." in status.failure
+    assert not status.active
+    assert not recorder.due()
+
+
+def test_a_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
+    """A limit on the size of files has the same effect on SQLite as a disk without room."""
+    path = tmp_path / "a.memviz"
+    recorder = Recorder(path, {}, rate=500)
+    given = record_some(recorder, 10)
+    while recorder.status().bytes == 0 or recorder.status().instants < 10:
+        time.sleep(0.01)
+    time.sleep(0.2)  # two commits
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 400_000, before[1]))
+        rng = np.random.default_rng(1)
+        end = time.monotonic() + 10
+        while not recorder.status().failure and time.monotonic() < end:
+            if recorder.due():
+                recorder.offer(world(rng, 20_000))
+            time.sleep(0.001)
+        status = recorder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert status.failure.startswith("The recording has stopped: ")
+    with Reader(path) as reader:
+        assert reader.instants >= 10
+        assert f"the {reader.instants:,} instants before are in it" in status.failure
+        assert reader.check() == "ok"
+        assert equal(reader.at(3), given[2])
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/a.memviz", "/proc/a.memviz"])
+def test_where_nothing_can_be_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Exception, match=r"a\.memviz cannot be written: .*; choose another folder"):
+        Recorder(tmp_path / name, {})
+
+
+WRITER = """
+import sys, time
+import numpy as np
+from memviz.recording.recorder import Recorder
+sys.path.insert(0, {root!r})
+from tests.recording.worlds import changed, world
+rng = np.random.default_rng(1)
+one = world(rng, 5000)
+recorder = Recorder({path!r}, {{}}, rate=200)
+while True:
+    if recorder.due():
+        one = changed(one, rng, 0.01)
+        recorder.offer(one)
+        print(time.monotonic_ns(), flush=True)
+    time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("number", range(int(os.environ.get("MEMVIZ_KILLS", "6"))))
+def test_killed_at_any_moment(tmp_path: Path, checkout: Path, number: int) -> None:
+    """The file opens, is whole, and lacks at most the last 250 ms. MEMVIZ_KILLS=200 takes ten minutes."""
+    path = tmp_path / "killed.memviz"
+    code = WRITER.format(root=str(checkout), path=str(path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=checkout)
+    assert process.stdout is not None
+    first = int(process.stdout.readline())
+    time.sleep(np.random.default_rng(number).uniform(0.0, 1.0))
+    process.kill()
+    killed = time.monotonic_ns()
+    offered = process.stdout.read().split()
+    process.wait()
+    process.stdout.close()
+    kept = whole_instants(path)
+    lost = offered[max(0, kept - 1) :]  # the first line was read before
+    if lost:
+        assert killed - int(lost[0]) < 250_000_000, f"{len(lost)} instants are lost"
+    if not kept:
+        assert killed - first < 250_000_000, "not even the first instant is there"
+
+
+def whole_instants(path: Path) -> int:
+    """How many instants a file holds; every one is looked at."""
+    try:
+        with Reader(path) as reader:
+            assert reader.check() == "ok"
+            for ident in range(1, reader.instants + 1):
+                reader.at(ident)
+            return reader.instants
+    except RecordingError as error:
+        assert "holds no instant: its recording ended before the first; record again" in str(error)
+        return 0
