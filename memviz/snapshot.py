@@ -161,6 +161,8 @@ class Cache(NamedTuple):
     slabinfo_active: int
     """What /proc/slabinfo would show as active_objs (it overstates)."""
     movable: bool
+    owner: int = -1
+    """``page.OWNER_*`` of its page frames, -1 where unknown."""
 
 
 class XArrayInfo(NamedTuple):
@@ -302,6 +304,37 @@ class Playback(NamedTuple):
     """It can be run again from here."""
 
 
+class Guide(NamedTuple):
+    """Where a guided run stands: at one of its moments, or on the way to the next."""
+
+    step: int
+    """How many moments have been."""
+    steps: int
+    say: str
+    """What to look at, in words; empty before the first moment."""
+    look: str
+    """The panel to look at."""
+    told: str
+    """What came of the moment."""
+    from_ops: int
+    """The operation of the last moment."""
+    next_ops: int
+    """The operation of the next moment; -1 when there is none."""
+
+
+class Control(NamedTuple):
+    """Something about the workload that can be changed while it runs (``SetWorkload``)."""
+
+    name: str
+    who: str
+    title: str
+    value: float
+    low: float
+    high: float
+    whole: bool
+    """Only whole numbers."""
+
+
 class Outcome(NamedTuple):
     """What became of a command, told in words."""
 
@@ -367,6 +400,10 @@ class Snapshot:
     """Operations a second that it is held to; 0: as fast as it can."""
     notice: str = ""
     """One sentence to show (why it ended or failed), empty when there is nothing to say."""
+    guide: Guide | None = None
+    """Only in a guided run."""
+    controls: tuple[Control, ...] = ()
+    """What of the workload can be changed."""
     recording: Recording | None = None
     """The recording that is being made of this."""
     playback: Playback | None = None

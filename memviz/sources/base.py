@@ -189,6 +189,15 @@ class Repeatable(Protocol):
         """A fingerprint of its whole state. May take a while."""
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A source that can be looked at in the middle of its work: a long command is seen while it is done."""
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Call ``look`` every millisecond or so from inside ``advance`` and ``command``, wherever ``snapshot`` may be
+        called. ``look`` does nothing else to the source and raises nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
     """Which source to make, in a form that another process can read."""
@@ -204,11 +213,13 @@ class SourceSpec:
         return factory(**self.arguments)
 
 
-def simulation(scenario: str, seed: int | None = None, memory_mib: int | None = None) -> SourceSpec:
+def simulation(
+    scenario: str, seed: int | None = None, memory_mib: int | None = None, guided: bool = False
+) -> SourceSpec:
     """The spec of a simulated kernel. ``None`` leaves seed and size to the scenario."""
     return SourceSpec(
         "memviz.sources.simulation:SimulationSource",
-        {"scenario": scenario, "seed": seed, "memory_mib": memory_mib},
+        {"scenario": scenario, "seed": seed, "memory_mib": memory_mib, "guided": guided},
     )
 
 

@@ -50,6 +50,10 @@ class Play:
         self.steps = len(self._moments)
         self.arrived: Moment | None = None
         """The moment that has just been, until the next piece begins."""
+        self.last: Moment | None = None
+        """The last moment that has been."""
+        self.at_moment: Moment | None = None
+        """The moment that is under way."""
         self.told = ""
         """What came of the last moment, in words."""
 
@@ -89,8 +93,10 @@ class Play:
         before = len(self._moments)
         while self._moments and self._moments[0].at <= self.machine.ops:
             moment = self._moments.pop(0)
+            self.at_moment = moment
             self.told = self._do(moment)
-            self.arrived = moment
+            self.at_moment = None
+            self.arrived = self.last = moment
             if self.on_moment is not None:
                 self.on_moment(moment)
             if self.guided:

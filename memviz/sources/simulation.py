@@ -1,9 +1,10 @@
 """The simulated kernel as a source: runs a scenario's machine, turns it into Snapshots, obeys commands.
 
 Pages, zones, CPUs and events are taken for every Snapshot. What takes longer (slabs and their objects, trees, what
-could be contiguous) is taken again when ``DETAIL_SHARE`` of the time since allows it, and always when the machine
-stands. What each CPU did (lanes) is recorded throughout when somebody can follow it: paused, stepping, at low speed. At
-full speed it is recorded for one piece ten times a second: a look now and then, at a bounded price.
+could be contiguous) is taken again when a share of the time since allows it: ``DETAIL_SHARE`` while the machine runs,
+``COMMAND_SHARE`` in the middle of a command, and always when the machine stands. What each CPU did (lanes) is recorded
+throughout when somebody can follow it: paused, stepping, at low speed. At full speed it is recorded for one piece ten
+times a second: a look now and then, at a bounded price.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from memviz import scenario as scenarios
 from memviz.analysis.contiguity import Contiguity
 from memviz.kernel.page import MAX_PAGE_ORDER
 from memviz.kernel.trace import XA_NODE_MOVED
-from memviz.snapshot import U8, Cache, DefragReport, Focus, Outcome, Pages, Snapshot, Structured, XArrayInfo
-from memviz.sources import convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
+from memviz.kernel.xa_node import XaNode
+from memviz.snapshot import U8, Cache, DefragReport, Focus, Guide, Outcome, Pages, Snapshot, Structured, XArrayInfo
+from memviz.sources import controls, convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
 from memviz.sources.base import (
     Command,
     Compact,
@@ -40,6 +42,8 @@ from memviz.sources.play import PIECE, Play
 
 DETAIL_SHARE: Final = 0.007
 """Of the engine's time, for each detail."""
+COMMAND_SHARE: Final = 0.05
+"""The same while a command is under way: it is short, and what it does is worth seeing."""
 LANES_S: Final = 0.1
 OUTCOMES: Final = 16
 _SMOOTH_HZ: Final = 20  # slower than PIECE times this a throttled run goes op by op: it would stutter otherwise
@@ -47,25 +51,42 @@ _SMOOTH_HZ: Final = 20  # slower than PIECE times this a throttled run goes op b
 _JOURNALED: Final = (Run, Step, SetFocus, RequestPages, Defragment, Compact, SetPolicy, SetWorkload)
 """What makes the machine go another way. Pausing doesn't, nor does looking, except at the bulk of events."""
 
+SHOW_S: Final = 1.0
+SHOW_STEP_S: Final = 0.004
+LOOK: Final = {
+    "look": "heatmap",
+    "request": "request",
+    "defragment": "story",
+    "compact": "contiguity",
+    "contig": "heatmap",
+    "policy": "policies",
+}
+"""Where to look after a moment that doesn't say it."""
+
 T = TypeVar("T")
 
 
 class Detail(Generic[T]):
-    """Something that takes long to make, made again only as often as its share of the time allows."""
+    """Something that takes long to make, made again only as often as a share of the time allows."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._due = 0.0
+        self._made = 0.0
+        self._took = 0.0
         self._value: T | None = None
 
-    def get(self, now_or_never: bool) -> T:
-        """The value; a fresh one when it is due or ``now_or_never``."""
+    def get(self, share: float) -> T:
+        """The value; a fresh one when making it takes at most ``share`` of the time since the last (1: always)."""
         begin = time.process_time()
-        if self._value is None or now_or_never or begin >= self._due:
+        if self._value is None or share >= 1 or (begin - self._made) * share >= self._took:
             self._value = self._make()
-            end = time.process_time()
-            self._due = end + (end - begin) / DETAIL_SHARE
+            self._made = time.process_time()
+            self._took = self._made - begin
         return self._value
+
+
+def _nobody() -> None:
+    """Nobody looks on."""
 
 
 class SimulationSource:
@@ -78,26 +99,33 @@ class SimulationSource:
         memory_mib: int | None = None,
         scripted: bool = False,
         ops: int | None = None,
+        guided: bool = False,
     ) -> None:
-        """``scripted``, ``ops``: as ``Play`` has them."""
+        """``scripted``, ``ops``: as ``Play`` has them. ``guided``: with every moment, and a pause behind each."""
         try:
             self.scenario = scenarios.load(scenario) if isinstance(scenario, str) else scenario
-            self.machine = self.scenario.machine(seed=seed, memory_mib=memory_mib)
+            self.machine, self.workloads = self.scenario.populated(seed=seed, memory_mib=memory_mib)
         except ValueError as error:
             raise SourceError(str(error)) from error
         self.machine.smp.lanes_on = True
         self.title = self.scenario.title
-        self.play = Play(self.scenario, self.machine, scripted, ops)
+        self.play = Play(self.scenario, self.machine, scripted or guided, ops, guided)
+        self.play.on_moment = self._moment_came
+        self._moment_ops = 0
         self.journal: list[Done] = []
         """All that was done to the machine from outside, and where it ran by single operations instead of pieces."""
-        self._origin = {"seed": seed, "memory_mib": memory_mib, "scripted": scripted, "ops": ops}
+        self._origin = {"seed": seed, "memory_mib": memory_mib, "scripted": scripted, "ops": ops, "guided": guided}
         self._singly = False
         self.focus = Focus()
         self._state = "running"
         self._seq = 0
         self._event_seq = 0
         self._fresh = True
+        self._busy = False
+        self._look: Callable[[], None] = _nobody
+        self._shown = 0.0  # until when what happens is slowed down
         self._moved: frozenset[int] = frozenset()
+        self._victims: dict[int, XaNode] = {}
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self._speed = 0
@@ -131,7 +159,7 @@ class SimulationSource:
                 self._lanes_due = now + LANES_S
             self.run_piece(endless, False)
             smp.lanes_on = True  # commands are few, and everything about them is worth seeing
-            if time.perf_counter() - begin >= seconds:
+            if self._state != "running" or time.perf_counter() - begin >= seconds:
                 return True
 
     def _advance_paced(self, begin: float, seconds: float) -> bool:
@@ -145,7 +173,7 @@ class SimulationSource:
         while self.machine.ops + (PIECE if by_piece else 1) <= due:
             self.run_piece(due if by_piece else self.machine.ops + 1, not by_piece)
             worked = True
-            if time.perf_counter() - begin >= seconds:
+            if self._state != "running" or time.perf_counter() - begin >= seconds:
                 break
         return worked
 
@@ -176,6 +204,24 @@ class SimulationSource:
         text = msgspec.json.encode(arguments).decode()
         self.journal.append(Done(self.machine.ops, self.machine.smp.now, name, text))
 
+    @property
+    def _in_command(self) -> bool:
+        return self._busy or self.play.at_moment is not None
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Call ``look`` from inside of runs and commands: between two switches of CPUs nothing is half written that a
+        Snapshot reads, though every CPU may be in the middle of an operation.
+
+        For an onlooker's eyes what moves things (defragmentation, compaction) is stretched to ``SHOW_S``.
+        """
+        self._look = look
+        self.machine.smp.watch = self._looked_at
+
+    def _looked_at(self) -> None:
+        self._look()
+        if self._shown and time.perf_counter() < self._shown:
+            time.sleep(SHOW_STEP_S)
+
     def close(self) -> None:
         """Nothing is held that the process's end does not give back."""
 
@@ -186,11 +232,17 @@ class SimulationSource:
         looks = isinstance(command, SetFocus) and command.focus.bulk_events == self.focus.bulk_events
         if isinstance(command, _JOURNALED) and not looks:
             self._write_down(type(command).__name__, command)
+        self._busy = True
+        if isinstance(command, Defragment | Compact):
+            self._shown = time.perf_counter() + SHOW_S
         try:
             sentence = self._do(command)
             ok = not isinstance(command, RequestPages) or self.machine.requests[-1].ok
         except ValueError as error:
             sentence, ok = str(error), False
+        finally:
+            self._busy = False
+            self._shown = 0.0
         self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-OUTCOMES:]
         self._fresh = True
 
@@ -223,14 +275,35 @@ class SimulationSource:
             machine.set_policy(command.name, command.value)
             return f"{command.name} is {command.value} from now on."
         elif isinstance(command, SetWorkload):
-            raise ValueError(f"this scenario has no control called {command.name!r}")
+            return controls.turn(machine, self.workloads, command.name, command.value)
         return ""
+
+    def _moment_came(self, moment: scenarios.Moment) -> None:
+        """A moment of the script has just been; a guided run stops there."""
+        if moment.do == "defragment":
+            ended = self.machine.smp.now
+            passes = [one for one in self.machine.passes if one.end <= ended][-len(self.machine.slub.caches) :]
+            self._defrag = convert_request.defrag_report(passes) if passes else None
+        self._fresh = True
+        if self.play.guided:
+            self._moment_ops = self.machine.ops
+            self._state = "paused"
+
+    def _guide(self) -> Guide | None:
+        play = self.play
+        if not play.guided:
+            return None
+        last = play.last
+        say, look = ("", "") if last is None else (last.say, last.look or LOOK[last.do])
+        return Guide(play.step, play.steps, say, look, play.told, self._moment_ops, play.next_at)
 
     def _step(self, command: Step) -> None:
         if command.unit == "op":
             end = self.machine.ops + command.count
             while self.machine.ops < end:
                 self.play.run_piece(end)
+                if self.play.guided and self.play.arrived is not None:
+                    break
             return
         smp = self.machine.smp
         smp.points_left = command.count
@@ -255,14 +328,17 @@ class SimulationSource:
     def snapshot(self) -> Snapshot:
         """This instant."""
         machine = self.machine
-        fresh = self._fresh or self._state != "running"
-        self._fresh = False
+        share = 1.0 if self._fresh or self._state != "running" else DETAIL_SHARE
+        if self._in_command:
+            share = COMMAND_SHARE
+        else:
+            self._fresh = False
         self._seq += 1
         events, lost = convert_cpus.events(machine.trace, self._event_seq)
         self._event_seq = machine.trace.seq
-        self._moved = frozenset(events["b"][events["kind"] == XA_NODE_MOVED].tolist())
+        self._note_moves(events[events["kind"] == XA_NODE_MOVED])
         self._pages = pages = convert_pages.pages(machine.mem)
-        slabs, objects = self._slabs.get(fresh)
+        slabs, objects = self._slabs.get(share)
         return Snapshot(
             seq=self._seq,
             time_ns=machine.smp.now,
@@ -273,13 +349,13 @@ class SimulationSource:
             zones=convert_pages.zones(machine.page_alloc),
             pages=pages,
             pageblock_mt=convert_pages.pageblock_mt(machine.mem),
-            possible=self._contiguity.get(fresh).possible,
-            caches=self._caches.get(fresh),
+            possible=self._contiguity.get(share).possible,
+            caches=self._caches.get(share),
             slabs=slabs,
             objects=objects,
-            xarrays=self._xarrays.get(fresh),
-            nodes=self._nodes.get(fresh or bool(self._moved)),
-            cpus=convert_cpus.cpus(machine.smp),
+            xarrays=self._xarrays.get(share),
+            nodes=self._nodes.get(1.0 if self._moved and not self._in_command else share),
+            cpus=convert_cpus.cpus(machine.smp, self._state != "running"),
             lanes=convert_cpus.lanes(machine.smp),
             rcu=convert_cpus.rcu(machine.rcu),
             counters=convert_pages.counters(machine.page_alloc),
@@ -292,17 +368,32 @@ class SimulationSource:
             outcomes=self._outcomes,
             policies=tuple(machine.policies.items()),
             speed=self._speed,
+            guide=self._guide(),
+            controls=controls.of(self.machine, self.workloads),
         )
 
     def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
         return convert_xarrays.largest(self.machine.filemap, self.machine.policies.get("xa_nodes") == "movable")
+
+    def _note_moves(self, moves: Structured) -> None:
+        """Remember which nodes have just moved, and where to, as long as what they left may wait for RCU."""
+        self._moved = frozenset(moves["b"].tolist())
+        for old, new in zip(moves["a"].tolist(), moves["b"].tolist(), strict=True):
+            node = convert_slabs.content(self.machine.slub, new)
+            if isinstance(node, XaNode):
+                self._victims[old] = node
 
     def _make_nodes(self) -> Structured:
         files = self.machine.filemap.files
         file = files.get(self.focus.xarray)
         if file is None and files:
             file = max(files.values(), key=lambda one: (one.nrpages, -one.number))
-        return convert_xarrays.nodes(file, self._moved)
+        machine = self.machine
+        watching = convert_xarrays.Watching(machine.rcu, machine.xa_nodes.recent, self._victims)
+        waiting = {node.addr for node in watching.freed}
+        self._victims = {old: node for old, node in self._victims.items() if old in waiting}
+        watching.moved = self._victims
+        return convert_xarrays.nodes(file, watching, self._moved)
 
     def _make_contiguity(self) -> Contiguity:
         assert self._pages is not None, "pages come first"

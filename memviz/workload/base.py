@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from memviz.kernel.machine import Machine
@@ -37,10 +39,22 @@ class Draw:
         return int(self.random() ** 3 * n)
 
 
+class Bounds(NamedTuple):
+    """What a parameter may be while the workload runs."""
+
+    title: str
+    low: float
+    high: float
+
+
 class Workload(ABC):
     """One user of memory. ``step`` is called between operations of a CPU and does one operation there."""
 
     kind = ""
+    controls: ClassVar[dict[str, Bounds]] = {}
+    """Parameters that may be changed while it runs."""
+
+    params: msgspec.Struct
 
     def __init__(self, machine: Machine, seed: int) -> None:
         self.machine = machine
@@ -49,6 +63,20 @@ class Workload(ABC):
     @abstractmethod
     def step(self, cpu: int) -> None:
         """One operation on CPU ``cpu``."""
+
+    def value(self, name: str) -> float:
+        """The parameter ``name`` now."""
+        return float(getattr(self.params, name))
+
+    def control(self, name: str, value: float) -> None:
+        """Change a parameter while the workload runs. Raises ValueError, one sentence, for what cannot be."""
+        bounds = self.controls.get(name)
+        if bounds is None:
+            raise ValueError(f"{self.kind} has no control called {name!r}: there are {', '.join(self.controls)}")
+        if not bounds.low <= value <= bounds.high:
+            raise ValueError(f"{name} of {self.kind} cannot be {value:g}: choose {bounds.low:g} to {bounds.high:g}")
+        whole = isinstance(getattr(self.params, name), int)
+        self.params = msgspec.structs.replace(self.params, **{name: int(value) if whole else value})
 
     def check(self) -> None:
         """Raise AssertionError when what this user holds and what the machine says differ."""

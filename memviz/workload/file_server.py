@@ -6,13 +6,13 @@ many files, in one slab) does not die together. That interleaving of lifetimes i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from memviz.kernel.dcache import Dentry
 from memviz.kernel.filemap import FileMapping
-from memviz.workload.base import Workload
+from memviz.workload.base import Bounds, Workload
 
 if TYPE_CHECKING:
     from memviz.kernel.machine import Machine
@@ -57,6 +57,14 @@ class FileServer(Workload):
     """See the module."""
 
     kind = "file-server"
+    controls: ClassVar = {
+        "create": Bounds("files created, part of operations", 0.0, 1.0),
+        "delete": Bounds("files deleted, part of operations", 0.0, 1.0),
+        "truncate": Bounds("files truncated, part of operations", 0.0, 1.0),
+        "sparse": Bounds("files with holes, part of all", 0.0, 1.0),
+        "pages": Bounds("pages of the largest file", 1, 2000),
+    }
+    params: FileServerParams
 
     def __init__(self, machine: Machine, seed: int, params: FileServerParams) -> None:
         super().__init__(machine, seed)

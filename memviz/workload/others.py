@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from memviz.kernel.page import (
     OWNER_NET,
     AddressSpace,
 )
-from memviz.workload.base import Workload
+from memviz.workload.base import Bounds, Workload
 
 if TYPE_CHECKING:
     from memviz.kernel.machine import Machine
@@ -43,6 +43,11 @@ class KernelNoise(Workload):
     """Stacks, page tables, driver buffers: allocated for a random while, never movable."""
 
     kind = "kernel-noise"
+    controls: ClassVar = {
+        "blocks": Bounds("blocks held, a CPU", 0, 5000),
+        "max_order": Bounds("largest order", 0, 5),
+    }
+    params: NoiseParams
 
     def __init__(self, machine: Machine, seed: int, params: NoiseParams) -> None:
         super().__init__(machine, seed)
@@ -78,6 +83,12 @@ class Network(Workload):
     """Receive buffers: order 3 if there is one, order 0 if not, given back soon."""
 
     kind = "network"
+    controls: ClassVar = {
+        "burst": Bounds("buffers a burst", 1, 64),
+        "order": Bounds("order of a buffer", 0, 4),
+        "hold": Bounds("bursts in flight, a CPU", 1, 64),
+    }
+    params: NetworkParams
 
     def __init__(self, machine: Machine, seed: int, params: NetworkParams) -> None:
         super().__init__(machine, seed)
@@ -89,7 +100,7 @@ class Network(Workload):
         """Receive one burst; free the oldest."""
         alloc = self.machine.page_alloc
         flight = self.flight[cpu]
-        if len(flight) >= self.params.hold:
+        while len(flight) >= self.params.hold:
             for pfn, order in flight.pop(0):
                 alloc.free_pages(pfn, order)
         burst: list[tuple[int, int]] = []
@@ -122,6 +133,10 @@ class HugePages(Workload):
     """Huge pages: 2 MiB if it is there for the taking, or with some effort."""
 
     kind = "huge-pages"
+    controls: ClassVar = {
+        "hold": Bounds("huge pages held, a CPU", 0, 64),
+    }
+    params: HugePagesParams
 
     def __init__(self, machine: Machine, seed: int, params: HugePagesParams) -> None:
         super().__init__(machine, seed)
@@ -138,7 +153,10 @@ class HugePages(Workload):
         if self.machine.ops < p.delay or (p.keep and len(held) >= p.hold):
             return
         if len(held) >= p.hold:
-            alloc.free_pages(held.pop(0), p.order)
+            if held:
+                alloc.free_pages(held.pop(0), p.order)
+            if len(held) >= p.hold:
+                return
         self.tried += 1
         pfn = alloc.alloc_pages(p.order, GFP_TRANSHUGE if p.insist else GFP_TRANSHUGE_LIGHT, OWNER_HUGE)
         if pfn is not None:
@@ -178,6 +196,11 @@ class Processes(Workload):
     """Programs start, touch their memory bit by bit, and exit."""
 
     kind = "processes"
+    controls: ClassVar = {
+        "processes": Bounds("processes, a CPU", 1, 64),
+        "pages": Bounds("pages of the largest", 10, 8000),
+    }
+    params: ProcessesParams
 
     def __init__(self, machine: Machine, seed: int, params: ProcessesParams) -> None:
         super().__init__(machine, seed)
@@ -260,6 +283,11 @@ class Updatedb(Workload):
     """A walk over all names: each is looked up once and hardly ever again."""
 
     kind = "updatedb"
+    controls: ClassVar = {
+        "names": Bounds("names in use, a CPU", 0, 2000),
+        "batch": Bounds("names an operation", 0, 16),
+    }
+    params: UpdatedbParams
 
     def __init__(self, machine: Machine, seed: int, params: UpdatedbParams) -> None:
         super().__init__(machine, seed)

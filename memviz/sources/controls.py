@@ -1,0 +1,53 @@
+"""What of a workload can be changed while it runs: how often its turn comes, and parameters that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from memviz.kernel.machine import Machine
+from memviz.snapshot import Control
+from memviz.workload.base import Workload
+
+WEIGHT: Final = "weight"
+MAX_WEIGHT: Final = 20
+
+
+def of(machine: Machine, workloads: Sequence[Workload]) -> tuple[Control, ...]:
+    """All controls. Names are ``number.parameter``, counted from 0 in the order of the scenario's file."""
+    found: list[Control] = []
+    for number, one in enumerate(workloads):
+        who = label(workloads, number)
+        weight = machine.users[0][1][number]
+        high: float = max(MAX_WEIGHT, weight)
+        found.append(Control(f"{number}.{WEIGHT}", who, "how often its turn comes", weight, 0, high, True))
+        for name, bounds in one.controls.items():
+            whole = isinstance(getattr(one.params, name), int)
+            high = max(bounds.high, one.value(name))
+            found.append(Control(f"{number}.{name}", who, bounds.title, one.value(name), bounds.low, high, whole))
+    return tuple(found)
+
+
+def label(workloads: Sequence[Workload], number: int) -> str:
+    """What to call a workload: its kind, counted where there are several of a kind."""
+    kind = workloads[number].kind
+    same = [at for at, one in enumerate(workloads) if one.kind == kind]
+    return f"{kind} {same.index(number) + 1}" if len(same) > 1 else kind
+
+
+def turn(machine: Machine, workloads: Sequence[Workload], name: str, value: str) -> str:
+    """Change a control; what is so from now on, in a sentence. Raises ValueError, one sentence."""
+    number, _, parameter = name.partition(".")
+    if not number.isdecimal() or int(number) >= len(workloads) or not parameter:
+        names = ", ".join(one.name for one in of(machine, workloads)) or "none"
+        raise ValueError(f"this scenario has no control called {name!r}: there are {names}")
+    at = int(number)
+    try:
+        wanted = float(value)
+    except ValueError:
+        raise ValueError(f"{name} cannot be {value!r}: give a number") from None
+    if parameter == WEIGHT:
+        machine.set_weight(at, int(wanted))
+    else:
+        workloads[at].control(parameter, wanted)
+    return f"{label(workloads, at)}: {parameter} is {wanted:g} from now on."
