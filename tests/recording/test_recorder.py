@@ -198,5 +198,6 @@ def whole_instants(path: Path) -> int:
                 reader.at(ident)
             return reader.instants
     except RecordingError as error:
-        assert "holds no instant: its recording ended before the first; record again" in str(error)
-        return 0
+        if "holds no instant: its recording ended before the first; record again" in str(error):
+            return 0
+        raise
