@@ -1,0 +1,400 @@
+"""What memviz needs rights for on a Linux machine: one small program, standard library only.
+
+It reads the files of ``FILES``, the page flags, and the ring buffer of a trace instance of its own. That is all, unless
+it was started with ``--actions``: then it also does what ``ACTIONS`` lists. The window never runs as root: it starts
+this through polkit or sudo (``memviz.sources.linux_access``) and talks to it over pipes. A memviz that is root already
+uses ``Kernel`` in its own process.
+
+Requests and answers are length-prefixed blocks: one byte of kind, four of length, then so many bytes. A request is
+JSON, ``[call, arguments...]``. The answer's kind is ``D`` (data), ``J`` (JSON) or ``E`` (JSON: file, errno, remedy).
+When the other end goes, the trace instance is removed and the program ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final
+
+PROC: Final = "/proc"
+FILES: Final = {
+    "buddyinfo": "/proc/buddyinfo",
+    "pagetypeinfo": "/proc/pagetypeinfo",
+    "zoneinfo": "/proc/zoneinfo",
+    "slabinfo": "/proc/slabinfo",
+    "vmstat": "/proc/vmstat",
+    "meminfo": "/proc/meminfo",
+    "iomem": "/proc/iomem",
+    "extfrag_index": "/sys/kernel/debug/extfrag/extfrag_index",
+    "unusable_index": "/sys/kernel/debug/extfrag/unusable_index",
+}
+KPAGEFLAGS: Final = "/proc/kpageflags"
+ACTIONS: Final = ("compact", "drop_caches", "shrink", "huge_page")
+TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+INSTANCE: Final = "memviz-"
+EVENTS: Final = (
+    "kmem/mm_page_alloc",
+    "kmem/mm_page_free",
+    "kmem/mm_page_pcpu_drain",
+    "kmem/mm_page_alloc_extfrag",
+    "compaction/mm_compaction_begin",
+    "compaction/mm_compaction_end",
+    "compaction/mm_compaction_deferred",
+    "compaction/mm_compaction_migratepages",
+)
+SAMPLED: Final = ("kmem/kmem_cache_alloc", "kmem/kmem_cache_free")
+"""Events of every slab object: on for moments only, to learn which slab belongs to which cache."""
+BLOCK: Final = struct.Struct("<cI")
+BLOCK_MAX: Final = 64 << 20
+_BUFFER_KIB: Final = 64 << 10  # for all CPUs together
+_CLONE_NEWNS: Final = 0x20000
+_MS_REC_SLAVE: Final = 0x4000 | 0x80000
+
+
+class Refused(Exception):
+    """What cannot be had: the file, the errno (0: none), and one sentence that says what to do."""
+
+    def __init__(self, file: str, number: int, remedy: str) -> None:
+        why = f"{os.strerror(number)} (errno {number})" if number else "not as expected"
+        super().__init__(f"{file}: {why}; {remedy}")
+        self.file = file
+        self.errno = number
+        self.remedy = remedy
+
+
+def remedy(file: str, number: int) -> str:
+    """What would make ``file`` readable."""
+    if number in (1, 13):  # EPERM, EACCES
+        return "run memviz with sudo, or let it ask for rights"
+    if "kpageflags" in file:
+        return "use a kernel built with CONFIG_PROC_PAGE_MONITOR"
+    if "debug" in file and "tracing" not in file:
+        return "mount debugfs: mount -t debugfs debugfs /sys/kernel/debug"
+    if "tracing" in file:
+        return "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing (the kernel needs CONFIG_FTRACE)"
+    if "slab" in file:
+        return "use a kernel built with CONFIG_SLUB and CONFIG_SLUB_DEBUG"
+    return "this kernel does not have it; memviz goes on without"
+
+
+def _refused(error: OSError, file: str) -> Refused:
+    return Refused(file, error.errno or 0, remedy(file, error.errno or 0))
+
+
+class Kernel:
+    """This machine's kernel, read directly. Every method raises Refused. ``root`` is where /proc and /sys are."""
+
+    def __init__(self, root: str = "", actions: bool = False) -> None:
+        self._root = root
+        self._actions = actions
+        self._flags = -1
+        self._tracefs = ""
+        self._instance = ""
+        self._pipes: list[int] = []
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> bytes:
+        """The text of one of ``FILES``."""
+        if name not in FILES:
+            raise Refused(name, 0, "memviz reads no such file")
+        return self._read(self._root + FILES[name])
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                parts: list[bytes] = []
+                while part := file.read(1 << 16):
+                    parts.append(part)
+                return b"".join(parts)
+        except OSError as error:
+            raise _refused(error, path) from error
+
+    def slab_figures(self) -> dict[str, dict[str, int]]:
+        """Of every cache in /sys/kernel/slab: how many slabs are partial, and how many sit on a CPU, where it says."""
+        folder = self._root + "/sys/kernel/slab"
+        found: dict[str, dict[str, int]] = {}
+        try:
+            names = os.listdir(folder)
+        except OSError as error:
+            raise _refused(error, folder) from error
+        for name in sorted(names):
+            figures = {}
+            for what in ("partial", "cpu_slabs"):
+                with contextlib.suppress(Refused, ValueError, IndexError):
+                    figures[what] = int(self._read(f"{folder}/{name}/{what}").split()[0])
+            found[name] = figures
+        return found
+
+    # -- page flags ----------------------------------------------------------------------------------------------------
+
+    def open_flags(self) -> int:
+        """A descriptor of the page flags: one little-endian u64 a page frame."""
+        if self._flags < 0:
+            path = self._root + KPAGEFLAGS
+            try:
+                self._flags = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise _refused(error, path) from error
+        return self._flags
+
+    def page_flags(self, start: int, count: int) -> bytes:
+        """The flags of ``count`` page frames from ``start``; fewer where memory ends."""
+        fd = self.open_flags()
+        if start < 0 or not 0 <= count * 8 <= BLOCK_MAX:
+            raise Refused(KPAGEFLAGS, 0, "ask for fewer page frames at once")
+        try:
+            data = os.pread(fd, count * 8, start * 8)
+            while data and len(data) < count * 8:
+                more = os.pread(fd, count * 8 - len(data), start * 8 + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise _refused(error, KPAGEFLAGS) from error
+        return data[: len(data) // 8 * 8]
+
+    # -- tracing -------------------------------------------------------------------------------------------------------
+
+    def trace_start(self) -> dict[str, Any]:
+        """Make an instance of our own, switch its events on. Returns the events' formats and the number of CPUs."""
+        self._tracefs = self._find_tracefs()
+        self._remove_stale()
+        self._instance = f"{self._tracefs}/instances/{INSTANCE}{os.getpid()}-{_started(os.getpid())}"
+        try:
+            os.mkdir(self._instance)
+            cpus = sorted(int(name[3:]) for name in os.listdir(f"{self._instance}/per_cpu"))
+            self._write("trace_clock", "mono")
+            self._write("buffer_size_kb", str(max(256, min(4096, _BUFFER_KIB // len(cpus)))))
+            formats = {}
+            for event in (*EVENTS, *SAMPLED):
+                with contextlib.suppress(Refused):  # an older kernel lacks some
+                    formats[event] = self._read(f"{self._instance}/events/{event}/format").decode(errors="replace")
+            for event in EVENTS:
+                if event in formats:
+                    self._write(f"events/{event}/enable", "1")
+            for cpu in cpus:
+                path = f"{self._instance}/per_cpu/cpu{cpu}/trace_pipe_raw"
+                self._pipes.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            self.trace_stop()
+            raise _refused(error, error.filename or f"{self._tracefs}/instances") from error
+        if not any(event in formats for event in EVENTS[:2]):
+            self.trace_stop()
+            raise Refused(f"{self._tracefs}/events/kmem", 2, "use a kernel with the kmem tracepoints")
+        return {"formats": formats, "cpus": cpus, "page": 4096}
+
+    def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
+        """What has been traced since: (CPU, sub-buffers one after the other), at most ``pages`` of them a CPU."""
+        found = []
+        for cpu, pipe in enumerate(self._pipes):
+            parts: list[bytes] = []
+            while len(parts) < pages:
+                try:
+                    part = os.read(pipe, 4096)
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    raise _refused(error, f"{self._instance}/per_cpu/cpu{cpu}/trace_pipe_raw") from error
+                if not part:
+                    break
+                parts.append(part.ljust(4096, b"\0"))
+            if parts:
+                found.append((cpu, b"".join(parts)))
+        return found
+
+    def trace_lost(self) -> int:
+        """Events that the kernel overwrote before they were read, on all CPUs."""
+        lost = 0
+        for cpu in range(len(self._pipes)):
+            text = self._read(f"{self._instance}/per_cpu/cpu{cpu}/stats").decode(errors="replace")
+            for line in text.splitlines():
+                name, _, value = line.partition(":")
+                if name in ("overrun", "dropped events") and value.strip().isdigit():
+                    lost += int(value)
+        return lost
+
+    def trace_sample(self, on: bool) -> None:
+        """Switch the events of every slab object on or off."""
+        for event in SAMPLED:
+            self._write(f"events/{event}/enable", "1" if on else "0")
+
+    def trace_stop(self) -> None:
+        """Remove the instance. Nothing happens when there is none."""
+        for pipe in self._pipes:
+            os.close(pipe)
+        self._pipes.clear()
+        if self._instance:
+            with contextlib.suppress(OSError):
+                self._write("tracing_on", "0")
+            with contextlib.suppress(OSError):
+                os.rmdir(self._instance)
+            self._instance = ""
+
+    def _find_tracefs(self) -> str:
+        places = [self._root + place for place in TRACEFS]
+        for place in places:
+            if os.path.isdir(f"{place}/instances"):
+                return place
+        if not self._root and os.geteuid() == 0 and os.path.isdir(TRACEFS[0]) and _mount_for_us(TRACEFS[0]):
+            return TRACEFS[0]
+        raise Refused(places[0], 2, remedy(places[0], 2))
+
+    def _remove_stale(self) -> None:
+        """Take away instances of ours whose process was killed."""
+        folder = f"{self._tracefs}/instances"
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                pid, _, started = name.removeprefix(INSTANCE).partition("-")
+                if name.startswith(INSTANCE) and pid.isdigit() and _started(int(pid)) != started:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(f"{folder}/{name}")
+
+    def _write(self, name: str, value: str) -> None:
+        with open(f"{self._instance}/{name}", "w", encoding="ascii") as file:
+            file.write(value)
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    def act(self, action: str, argument: str = "") -> str:
+        """Do one of ``ACTIONS``; returns a figure in words. Refused unless they were asked for at the start."""
+        if action not in ACTIONS:
+            raise Refused(action, 0, f"memviz can do: {', '.join(ACTIONS)}")
+        if not self._actions:
+            raise Refused(action, 1, "actions on this machine are off: start memviz with --actions")
+        if action == "compact":
+            self._set("/proc/sys/vm/compact_memory", "1")
+            return ""
+        if action == "drop_caches":
+            self._set("/proc/sys/vm/drop_caches", "3")
+            return ""
+        if action == "shrink":
+            if "/" in argument or argument in ("", ".", ".."):
+                raise Refused(argument, 22, "name one slab cache")
+            self._set(f"/sys/kernel/slab/{argument}/shrink", "1")
+            return ""
+        return self._huge_page()
+
+    def _huge_page(self) -> str:
+        """Ask for one more huge page, and give it back. Returns "1" when there was one."""
+        path = "/proc/sys/vm/nr_hugepages"
+        before = int(self._read(self._root + path))
+        try:
+            self._set(path, str(before + 1))
+            return str(int(self._read(self._root + path)) - before)
+        finally:
+            self._set(path, str(before))
+
+    def _set(self, path: str, value: str) -> None:
+        try:
+            with open(self._root + path, "w", encoding="ascii") as file:
+                file.write(value)
+        except OSError as error:
+            raise _refused(error, path) from error
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.trace_stop()
+        if self._flags >= 0:
+            os.close(self._flags)
+            self._flags = -1
+
+
+def _started(pid: int) -> str:
+    """When a process began, in the kernel's ticks; empty when there is none. Tells a pid from its next owner."""
+    try:
+        with open(f"{PROC}/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""
+
+
+def _mount_for_us(where: str) -> bool:
+    """Mount tracefs where only this process sees it: the machine stays as it is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC_SLAVE, None):
+        return False
+    return bool(libc.mount(b"tracefs", where.encode(), b"tracefs", 0, None) == 0)
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def send(stream: BinaryIO, kind: bytes, data: bytes) -> None:
+    """Write one block."""
+    stream.write(BLOCK.pack(kind, len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[bytes, bytes] | None:
+    """Read one block; None at the end of the stream. Raises EOFError in the middle of one, ValueError for garbage."""
+    head = stream.read(BLOCK.size)
+    if not head:
+        return None
+    if len(head) < BLOCK.size:
+        raise EOFError
+    kind, length = BLOCK.unpack(head)
+    if kind not in b"RDJE" or length > BLOCK_MAX + BLOCK.size:
+        raise ValueError(f"no block of memviz's begins with {head!r}")
+    data = stream.read(length)
+    if len(data) < length:
+        raise EOFError
+    return kind, data
+
+
+def _answer(kernel: Kernel, call: str, arguments: list[Any]) -> tuple[bytes, bytes]:
+    if call == "read":
+        return b"D", kernel.read(str(arguments[0]))
+    if call == "page_flags":
+        return b"D", kernel.page_flags(int(arguments[0]), int(arguments[1]))
+    if call == "trace_read":
+        parts = kernel.trace_read(min(1024, int(arguments[0])))
+        head = json.dumps([(cpu, len(data)) for cpu, data in parts]).encode()
+        return b"D", struct.pack("<I", len(head)) + head + b"".join(data for _, data in parts)
+    calls: dict[str, Callable[..., object]] = {
+        "slab_figures": kernel.slab_figures,
+        "trace_start": kernel.trace_start,
+        "trace_lost": kernel.trace_lost,
+        "trace_sample": kernel.trace_sample,
+        "trace_stop": kernel.trace_stop,
+        "act": kernel.act,
+    }
+    if call not in calls:
+        raise Refused(call, 0, "memviz and its helper are of different versions: install them together")
+    return b"J", json.dumps(calls[call](*arguments)).encode()
+
+
+def serve(kernel: Kernel, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the other end goes."""
+    try:
+        while (block := receive(requests)) is not None:
+            try:
+                call, *arguments = json.loads(block[1])
+                kind, data = _answer(kernel, call, arguments)
+            except Refused as error:
+                kind, data = b"E", json.dumps([error.file, error.errno, error.remedy]).encode()
+            except (OSError, ValueError, TypeError, IndexError) as error:
+                kind, data = b"E", json.dumps(["helper", 0, f"{type(error).__name__}: {error}"]).encode()
+            send(answers, kind, data)
+    except (EOFError, ValueError, BrokenPipeError):
+        pass
+    finally:
+        kernel.close()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve on standard input and output."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given not in ([], ["--actions"]) or sys.stdin.isatty():
+        sys.exit("memviz-helper: memviz starts this by itself; there is nothing to type here")
+    serve(Kernel(actions=given == ["--actions"]), sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

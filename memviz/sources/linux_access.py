@@ -1,0 +1,305 @@
+"""The ways to a machine's kernel: directly, or through the helper that polkit or sudo started.
+
+Both raise ``LiveError``: one sentence with the file, the errno and what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+
+from memviz import live_helper
+from memviz.live_helper import Kernel, Refused
+from memviz.snapshot import U64
+from memviz.sources.base import SourceError
+
+Rights = Literal["auto", "none", "pkexec", "sudo"]
+INSTALLED: Final = Path("/usr/libexec/memviz-helper")
+_ANSWER_S: Final = 5.0
+_PASSWORD_S: Final = 120.0
+_CALL_MAX: Final = 1 << 16  # page frames in one answer
+
+
+class LiveError(SourceError):
+    """Something of this machine that cannot be had, in one sentence that also says what to do."""
+
+    def __init__(self, sentence: str, file: str = "", number: int = 0) -> None:
+        super().__init__(sentence)
+        self.file = file
+        self.errno = number
+
+
+class Access(Protocol):
+    """A way to the kernel. Every method but ``close`` raises LiveError."""
+
+    def text(self, name: str) -> str:
+        """The text of one of ``live_helper.FILES``."""
+
+    def slab_figures(self) -> dict[str, dict[str, int]]:
+        """Figures of /sys/kernel/slab, by cache."""
+
+    def page_flags_into(self, start: int, words: U64) -> int:
+        """Fill ``words`` with the flags of the page frames from ``start``; returns how many there were."""
+
+    def trace_start(self) -> dict[str, Any]:
+        """Begin to trace: ``formats``, ``cpus``, ``page``."""
+
+    def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
+        """Sub-buffers of the ring, by CPU."""
+
+    def trace_lost(self) -> int:
+        """Events that were overwritten before they were read."""
+
+    def trace_sample(self, on: bool) -> None:
+        """Events of every slab object on or off."""
+
+    def trace_stop(self) -> None:
+        """Stop tracing and remove the instance."""
+
+    def act(self, action: str, argument: str = "") -> str:
+        """Do something to the machine."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+def _error(error: Refused) -> LiveError:
+    return LiveError(str(error), error.file, error.errno)
+
+
+class Direct:
+    """The kernel, read by this process itself."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def text(self, name: str) -> str:
+        """As ``Access``."""
+        try:
+            return self._kernel.read(name).decode(errors="replace")
+        except Refused as error:
+            raise _error(error) from error
+
+    def slab_figures(self) -> dict[str, dict[str, int]]:
+        """As ``Access``."""
+        try:
+            return self._kernel.slab_figures()
+        except Refused as error:
+            raise _error(error) from error
+
+    def page_flags_into(self, start: int, words: U64) -> int:
+        """As ``Access``; no copy is made. Short reads are read on."""
+        try:
+            fd = self._kernel.open_flags()
+            room = words.view(np.uint8).data
+            got = os.preadv(fd, [room], start * 8)
+            while 0 < got < words.nbytes:
+                more = os.preadv(fd, [room[got:]], start * 8 + got)
+                if not more:
+                    break
+                got += more
+            return got // 8
+        except Refused as error:
+            raise _error(error) from error
+        except OSError as error:
+            file = live_helper.KPAGEFLAGS
+            raise _error(Refused(file, error.errno or 0, live_helper.remedy(file, error.errno or 0))) from error
+
+    def trace_start(self) -> dict[str, Any]:
+        """As ``Access``."""
+        try:
+            return self._kernel.trace_start()
+        except Refused as error:
+            raise _error(error) from error
+
+    def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
+        """As ``Access``."""
+        try:
+            return self._kernel.trace_read(pages)
+        except Refused as error:
+            raise _error(error) from error
+
+    def trace_lost(self) -> int:
+        """As ``Access``."""
+        try:
+            return self._kernel.trace_lost()
+        except Refused as error:
+            raise _error(error) from error
+
+    def trace_sample(self, on: bool) -> None:
+        """As ``Access``."""
+        try:
+            self._kernel.trace_sample(on)
+        except OSError as error:
+            raise LiveError(
+                f"{error.filename}: {error.strerror}; memviz goes on without", str(error.filename)
+            ) from error
+
+    def trace_stop(self) -> None:
+        """As ``Access``."""
+        self._kernel.trace_stop()
+
+    def act(self, action: str, argument: str = "") -> str:
+        """As ``Access``."""
+        try:
+            return self._kernel.act(action, argument)
+        except Refused as error:
+            raise _error(error) from error
+
+    def close(self) -> None:
+        """As ``Access``."""
+        self._kernel.close()
+
+
+class Helper:
+    """The kernel, read by a helper with rights at the other end of two pipes."""
+
+    def __init__(self, command: list[str], patience: float = _PASSWORD_S) -> None:
+        """Start it. ``patience``: seconds that a person may take over a password."""
+        self._name = Path(command[0]).name
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise LiveError(
+                f"{command[0]}: {error.strerror} (errno {error.errno}); install it, or run memviz with sudo", command[0]
+            ) from error
+        self._patience = patience
+        self._call("read", "vmstat")  # asks for the password, if it must
+        self._patience = _ANSWER_S
+
+    def _call(self, *request: object) -> bytes:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            live_helper.send(process.stdin, b"R", json.dumps(request).encode())  # type: ignore[arg-type]  # unbuffered
+            kind, length = live_helper.BLOCK.unpack(self._exactly(live_helper.BLOCK.size))
+            if length > 2 * live_helper.BLOCK_MAX or kind not in (b"D", b"J", b"E"):
+                raise LiveError(f"{self._name} answers with garbage; install memviz and its helper together")
+            data = self._exactly(length)
+        except (BrokenPipeError, EOFError) as error:
+            raise LiveError(self._gone()) from error
+        if kind == b"E":
+            file, number, remedy = json.loads(data)
+            raise _error(Refused(file, number, remedy))
+        return data
+
+    def _exactly(self, count: int) -> bytes:
+        """Read so many bytes. Raises EOFError when it has gone, LiveError when it says nothing."""
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        data = bytearray()
+        end = time.monotonic() + self._patience
+        while len(data) < count:
+            if not select.select([fd], [], [], max(0.0, end - time.monotonic()))[0]:
+                self._process.kill()
+                raise LiveError(f"{self._name} has not answered for {self._patience:.0f} s; open this machine again")
+            part = os.read(fd, count - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return bytes(data)
+
+    def _gone(self) -> str:
+        assert self._process.stderr is not None
+        code = self._process.wait()
+        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        why = f": {said[-1]}" if said else ""
+        if self._name == "pkexec" and code in (126, 127):
+            return f"polkit gave memviz no rights to read this machine's memory map{why}; ask again, or use sudo"
+        if self._name == "sudo" and code == 1:
+            return f"sudo gave memviz no rights to read this machine's memory map{why}; run sudo -v first"
+        return f"the helper that reads this machine has ended (exit code {code}){why}; open this machine again"
+
+    def text(self, name: str) -> str:
+        """As ``Access``."""
+        return self._call("read", name).decode(errors="replace")
+
+    def slab_figures(self) -> dict[str, dict[str, int]]:
+        """As ``Access``."""
+        found: dict[str, dict[str, int]] = json.loads(self._call("slab_figures"))
+        return found
+
+    def page_flags_into(self, start: int, words: U64) -> int:
+        """As ``Access``."""
+        done = 0
+        while done < words.size:
+            part = np.frombuffer(self._call("page_flags", start + done, min(_CALL_MAX, words.size - done)), "<u8")
+            words[done : done + part.size] = part
+            done += part.size
+            if not part.size:
+                break
+        return done
+
+    def trace_start(self) -> dict[str, Any]:
+        """As ``Access``."""
+        found: dict[str, Any] = json.loads(self._call("trace_start"))
+        return found
+
+    def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
+        """As ``Access``."""
+        data = self._call("trace_read", pages)
+        (length,) = struct.unpack_from("<I", data)
+        at = 4 + length
+        found = []
+        for cpu, size in json.loads(data[4:at]):
+            found.append((int(cpu), data[at : at + size]))
+            at += size
+        return found
+
+    def trace_lost(self) -> int:
+        """As ``Access``."""
+        return int(json.loads(self._call("trace_lost")))
+
+    def trace_sample(self, on: bool) -> None:
+        """As ``Access``."""
+        self._call("trace_sample", on)
+
+    def trace_stop(self) -> None:
+        """As ``Access``."""
+        self._call("trace_stop")
+
+    def act(self, action: str, argument: str = "") -> str:
+        """As ``Access``."""
+        return str(json.loads(self._call("act", action, argument)))
+
+    def close(self) -> None:
+        """As ``Access``; the helper ends when its input does."""
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def helper_command(actions: bool = False) -> list[str]:
+    """How the helper is started, without the rights: the installed one, or this checkout's."""
+    command = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-I", str(Path(live_helper.__file__))]
+    return command + (["--actions"] if actions else [])
+
+
+def connect(rights: Rights = "auto", actions: bool = False) -> Access:
+    """The way to this machine's kernel. ``auto``: as who we are; it never asks for a password. Raises LiveError."""
+    if rights in ("auto", "none") or os.geteuid() == 0:
+        return Direct(Kernel(actions=actions))
+    if shutil.which(rights) is None:
+        raise LiveError(
+            f"{rights}: {os.strerror(errno.ENOENT)} (errno {errno.ENOENT}); install it, or run memviz as root", rights
+        )
+    return Helper([rights, *(["-n"] if rights == "sudo" else []), *helper_command(actions)])
