@@ -335,6 +335,55 @@ class Control(NamedTuple):
     """Only whole numbers."""
 
 
+class RaceCpu(NamedTuple):
+    """Where a CPU stands in a case of the race lab."""
+
+    id: int
+    task: str
+    label: str
+    """The scheduling point it stands before; "not begun", "done"."""
+    waits: bool
+    locks: tuple[str, ...]
+    irqs_off: bool
+    rcu_nesting: int
+    module: str
+    """Source file as "kernel/xa_migrate.py"; empty where there is no source to show."""
+    function: str
+    line: int
+    source: tuple[tuple[int, str], ...]
+    """Lines around it, with their numbers."""
+
+
+class Race(NamedTuple):
+    """A case of the race lab, and where its run stands."""
+
+    name: str
+    title: str
+    claim: str
+    by: str
+    date: str
+    look_for: str
+    finding: str
+    variants: tuple[tuple[str, str], ...]
+    """Name, and what is done in it."""
+    variant: str
+    breaks: str
+    """The rule that some schedule of this variant breaks; empty: none does."""
+    found: str
+    """What the search for the run that is shown has found."""
+    position: int
+    """Scheduling points passed."""
+    last: int
+    """The CPU that came last to where it stands."""
+    ended: bool
+    broken: bool
+    verdict: str
+    """One sentence about this run, when it has ended."""
+    cpus: tuple[RaceCpu, ...]
+    cases: tuple[tuple[str, str], ...]
+    """Name and title of every case there is."""
+
+
 class Outcome(NamedTuple):
     """What became of a command, told in words."""
 
@@ -404,6 +453,8 @@ class Snapshot:
     """Only in a guided run."""
     controls: tuple[Control, ...] = ()
     """What of the workload can be changed."""
+    race: Race | None = None
+    """Only in a case of the race lab."""
     recording: Recording | None = None
     """The recording that is being made of this."""
     playback: Playback | None = None

@@ -39,6 +39,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class StepBack:
+    """In a case of the race lab: ``count`` scheduling points back, then pause."""
+
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepCpu:
+    """In a case of the race lab: let ``cpu`` go on to its next scheduling point, then pause. The run is another one
+    from here on if it is not that CPU's turn."""
+
+    cpu: int
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """Hold the source to so many operations a second; 0: as fast as it can."""
 
@@ -141,7 +156,7 @@ class Quit:
 
 Command = (
     Run | Pause | Step | Speed | RequestPages | Defragment | Compact | SetPolicy | SetFocus | SetWorkload
-    | Record | StopRecording | Seek | Rate | Jump | Loop | Quit
+    | Record | StopRecording | Seek | Rate | Jump | Loop | StepBack | StepCpu | Quit
 )  # fmt: skip
 
 
@@ -231,3 +246,8 @@ def playback(path: str, at_ns: int = -1) -> SourceSpec:
 def continued(path: str, at_ns: int = -1) -> SourceSpec:
     """The spec of a recorded simulation that runs again up to ``at_ns`` (-1: its end) and goes on from there."""
     return SourceSpec("memviz.sources.continued:ContinuedSource", {"path": path, "at_ns": at_ns})
+
+
+def race(case: str, variant: str = "", seed: int | None = None) -> SourceSpec:
+    """The spec of a case of the race lab. ``variant`` "": its first; ``seed`` None: the schedule that breaks it."""
+    return SourceSpec("memviz.sources.race:RaceSource", {"case": case, "variant": variant, "seed": seed})

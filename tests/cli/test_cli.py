@@ -88,7 +88,7 @@ def test_list_names_every_scenario_and_the_replay(capsys: pytest.CaptureFixture[
     told = json.loads(memviz(capsys, "list", "--json").out)
     names = [one["name"] for one in told]
     assert "aged-file-server" in names
-    assert names[-1] == "real-trace"
+    assert "real-trace" in names
     assert all(one["summary"] for one in told)
     text = memviz(capsys, "list").out
     assert all(name in text for name in names)
