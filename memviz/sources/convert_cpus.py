@@ -9,15 +9,17 @@ import numpy as np
 
 from memviz import snapshot
 from memviz.kernel import rcu as kernel_rcu
-from memviz.kernel.smp import Smp
+from memviz.kernel.smp import Smp, Task
 from memviz.kernel.trace import Event, Trace
 from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Structured
 
 BULK_MAX: Final = 8192
+_MACHINERY: Final = frozenset(("smp", "cpus", "spinlock", "rcu"))
+"""Modules that every scheduling point leads through: where a CPU stands is the code that called them."""
 
 
-def cpus(smp: Smp) -> tuple[snapshot.Cpu, ...]:
-    """Every CPU, as it stands now."""
+def cpus(smp: Smp, where: bool = False) -> tuple[snapshot.Cpu, ...]:
+    """Every CPU, as it stands now; ``where``: with the line of code."""
     return tuple(
         snapshot.Cpu(
             id=cpu.id,
@@ -27,10 +29,24 @@ def cpus(smp: Smp) -> tuple[snapshot.Cpu, ...]:
             locks=tuple(lock.name for lock in cpu.held),
             irqs_off=cpu.irq_off > 0,
             rcu_nesting=cpu.rcu_nesting,
-            where="",
+            where=line_of(cpu.task) if where and cpu.task is not None else "",
         )
         for cpu in smp.cpus
     )
+
+
+def line_of(task: Task) -> str:
+    """``module.function:line`` of kernel/ that a task stands on, which waits for its turn.
+
+    Empty for the one that runs, and where the kernel is compiled: its code has no frames.
+    """
+    frame = task.greenlet.gr_frame
+    while frame is not None:
+        package, _, module = frame.f_globals.get("__name__", "").rpartition(".")
+        if package == "memviz.kernel" and module not in _MACHINERY:
+            return f"{module}.{frame.f_code.co_qualname}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def rcu(state: kernel_rcu.Rcu) -> snapshot.Rcu:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memviz.kernel.kmem_cache import KmemCache
+from memviz.kernel.page import PAGE_SHIFT
 from memviz.kernel.slab_stats import object_states, slab_rows
 from memviz.kernel.slub import Slub
 from memviz.snapshot import SLAB_DTYPE, U8, Cache, Structured
@@ -29,6 +30,7 @@ def cache_row(cache: KmemCache) -> Cache:
         cached=hidden.cached,
         slabinfo_active=hidden.slabinfo_active,
         movable=cache.movable,
+        owner=cache.owner,
     )
 
 
@@ -53,3 +55,11 @@ def slabs_and_objects(slub: Slub, name: str) -> tuple[Structured, U8]:
     states = b"".join(object_states(cache.slabs[pfn]).ljust(width, b"\0") for pfn in rows["pfn"].tolist())
     rows.flags.writeable = False
     return rows, np.frombuffer(states, np.uint8).reshape(len(rows), width)
+
+
+def content(slub: Slub, addr: int) -> object:
+    """What the constructor made for the object at ``addr``, in use or not; None when no slab is there."""
+    slab = slub.slab_of_page.get(addr >> PAGE_SHIFT)
+    if slab is None or not slab.contents:
+        return None
+    return slab.contents[(addr - (slab.pfn << PAGE_SHIFT)) // slab.cache.size]

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import heapq
-from typing import Final
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final, Protocol
 
 import numpy as np
 
 from memviz.kernel.filemap import Filemap, FileMapping
-from memviz.kernel.xa_node import ALL_MARKED, XA_CHUNK_SHIFT, XA_CHUNK_SIZE, XaNode
-from memviz.snapshot import NODE_DTYPE, NODE_IN_TREE, NODE_MOVED, Structured, XArrayInfo
+from memviz.kernel.rcu import Rcu
+from memviz.kernel.slub import Slub
+from memviz.kernel.trace import XA_NODE_MOVED
+from memviz.kernel.xa_node import ALL_MARKED, XA_CHUNK_SHIFT, XA_CHUNK_SIZE, XA_RCU_FREE, XaHead, XaNode
+from memviz.kernel.xa_slab import SlabNodeCache
+from memviz.snapshot import NODE_DTYPE, NODE_IN_TREE, NODE_MOVED, NODE_NEW, NODE_RCU, Structured, XArrayInfo
+from memviz.sources import convert_slabs
 
 LISTED: Final = 64
 NODES_MAX: Final = 8192
+FREED_MAX: Final = 2048
+"""Callbacks of a CPU that are looked through for nodes."""
+MAX_HEIGHT: Final = 11
+
+
+class HasTree(Protocol):
+    """A file, or something else with an XArray like its page cache."""
+
+    @property
+    def i_pages(self) -> XaHead: ...
+
 
 NodeRow = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 
@@ -39,49 +57,119 @@ def largest(filemap: Filemap, movable: bool) -> tuple[XArrayInfo, ...]:
     return tuple(info(file, movable) for file in files)
 
 
-def nodes(file: FileMapping | None, moved: frozenset[int] = frozenset()) -> Structured:
-    """The nodes of a file's tree, parents before children, at most ``NODES_MAX``. ``moved``: addresses of nodes that
-    have just been moved there."""
-    rows: list[NodeRow] = []
-    if file is not None and isinstance(file.i_pages.head, XaNode):
-        level: list[tuple[XaNode, int, int]] = [(file.i_pages.head, -1, 0)]
-        while level and len(rows) < NODES_MAX:
-            below: list[tuple[XaNode, int, int]] = []
-            for node, parent, index in level:
-                if node.shift:
-                    for offset, slot in enumerate(node.slots):
-                        if isinstance(slot, XaNode):
-                            below.append((slot, len(rows), index + (offset << node.shift)))
-                rows.append(node_row(node, parent, index, moved))
-            level = below
+class NodeWatch:
+    """Nodes of a machine as somebody sees them who looks again and again: also those that have left their tree and wait
+    for RCU, those that no reader can reach yet, and who stands where."""
+
+    def __init__(self, rcu: Rcu, cache: SlabNodeCache, slub: Slub) -> None:
+        self._rcu = rcu
+        self._cache = cache
+        self._slub = slub
+        self._left: dict[int, XaNode] = {}
+        self.moved: frozenset[int] = frozenset()
+        """Addresses that nodes have moved to since the look before."""
+
+    def note(self, events: Structured) -> None:
+        """Take what has happened since the look before."""
+        moves = events[events["kind"] == XA_NODE_MOVED]
+        self.moved = frozenset(moves["b"].tolist())
+        for old, new in zip(moves["a"].tolist(), moves["b"].tolist(), strict=True):
+            node = convert_slabs.content(self._slub, new)
+            if isinstance(node, XaNode):
+                self._left[old] = node
+
+    def nodes(self, file: HasTree | None) -> Structured:
+        """The nodes of a file's tree, parents before children, then those that are in it no more or not yet; at most
+        ``NODES_MAX``."""
+        freed = self._freed()
+        if file is None:
+            return _frozen([])
+        readers = self._readers()
+        at: dict[int, tuple[int, int]] = {}  # address -> row, first index
+        rows: list[NodeRow] = []
+        for node, parent, index in in_tree(file.i_pages.head):
+            at[node.addr] = len(rows), index
+            state = NODE_MOVED if node.addr in self.moved else NODE_IN_TREE
+            rows.append(node_row(node, parent, index, state, readers.get(node.addr, 0)))
+        outside = [(node, NODE_RCU) for node in freed if self._home(node) is file.i_pages]
+        recent = {node.addr: node for node in self._cache.recent if node.array is file.i_pages}
+        outside.extend((node, NODE_NEW) for addr, node in recent.items() if addr not in at)
+        for node, state in outside:
+            parent, index = self._place(node, at)
+            rows.append(node_row(node, parent, index, state, readers.get(node.addr, 0)))
+        return _frozen(rows)
+
+    def _freed(self) -> list[XaNode]:
+        """Nodes that wait for a grace period, the first ``FREED_MAX`` of each CPU."""
+        waiting = (arg for queue in self._rcu.callbacks for _, _, arg in islice(queue, FREED_MAX))
+        freed = [arg for arg in waiting if isinstance(arg, XaNode)]
+        self._left = {node.addr: self._left[node.addr] for node in freed if node.addr in self._left}
+        return freed
+
+    def _readers(self) -> dict[int, int]:
+        """Bitmap of CPUs by the address of the node that they stand on; CPU 7 stands for all above it."""
+        readers: dict[int, int] = {}
+        for cpu in self._rcu.smp.cpus:
+            node = cpu.xa_node
+            if cpu.rcu_nesting > 0 and isinstance(node, XaNode):
+                readers[node.addr] = readers.get(node.addr, 0) | 1 << min(cpu.id, 7)
+        return readers
+
+    def _home(self, node: XaNode) -> XaHead | None:
+        """The array that a freed node was in, as far as what it still points at tells; None: nothing tells."""
+        found: XaNode | None = node
+        for _ in range(2 * MAX_HEIGHT):
+            if found is None:
+                return None
+            if found.array is not XA_RCU_FREE:
+                return found.array
+            found = self._left.get(found.addr, found.parent)
+        return None
+
+    def _place(self, node: XaNode, at: Mapping[int, tuple[int, int]]) -> tuple[int, int]:
+        """The row that a node outside of the tree hangs from, -1 when there is none, and its first index."""
+        parent = node.parent
+        for _ in range(MAX_HEIGHT):
+            if parent is None or parent.addr in at:
+                break
+            parent = self._left.get(parent.addr)
+        if parent is None or parent.addr not in at:
+            return -1, 0
+        row, index = at[parent.addr]
+        return row, index + (node.offset << parent.shift)
+
+
+def in_tree(head: object) -> Iterator[tuple[XaNode, int, int]]:
+    """The nodes at and below ``head``, level by level, each with its parent's number (-1: none) and first index."""
+    level = [(head, -1, 0)] if isinstance(head, XaNode) else []
+    number = 0
+    while level and number < NODES_MAX:
+        below: list[tuple[XaNode, int, int]] = []
+        for node, parent, index in level:
+            yield node, parent, index
+            if node.shift:
+                for offset, slot in enumerate(node.slots):
+                    if isinstance(slot, XaNode):
+                        below.append((slot, number, index + (offset << node.shift)))
+            number += 1
+        level = below
+
+
+def _frozen(rows: list[NodeRow]) -> Structured:
     found = np.array(rows[:NODES_MAX], NODE_DTYPE)
     found.flags.writeable = False
     return found
 
 
-def node_row(node: XaNode, parent: int, index: int, moved: frozenset[int]) -> NodeRow:
+def node_row(node: XaNode, parent: int, index: int, state: int, readers: int) -> NodeRow:
     """One row of NODE_DTYPE."""
     if node.count == XA_CHUNK_SIZE:
         used = ALL_MARKED
     else:
         used = sum(1 << offset for offset, slot in enumerate(node.slots) if slot is not None)
-    state = NODE_MOVED if node.addr in moved else NODE_IN_TREE
-    marks = node.marks
-    return (
-        node.addr,
-        parent,
-        node.shift,
-        node.offset,
-        node.count,
-        node.nr_values,
-        state,
-        0,
-        used,
-        marks[0],
-        marks[1],
-        marks[2],
-        index,
-    )
+    mark0, mark1, mark2 = node.marks
+    known = node.addr, parent, node.shift, node.offset, node.count, node.nr_values
+    return *known, state, readers, used, mark0, mark1, mark2, index
 
 
 def first_index(node: XaNode) -> int:

@@ -1,5 +1,8 @@
 """The loop in the source's process: work for a few milliseconds, then look whether somebody asked for something.
 
+A source that lets itself be watched is asked for Snapshots in the middle of its work too, so that neither a long
+command nor a slow piece of a run stops the picture. Commands wait until the source is done with what it does.
+
 Messages are pickled tuples, one a packet: (SPEC, spec) first, then (ASK,) and (COMMAND, number, command) come in;
 (SNAPSHOT or REPORT, block, sequence number, size) go out and say what lies in which of the two shared blocks. A source
 that raises leaves a last Snapshot with ``state`` "failed", one sentence, and a report.
@@ -12,7 +15,9 @@ import gc
 import pickle
 import select
 import socket
+import time
 import traceback
+from collections import deque
 from dataclasses import replace
 from typing import Final
 
@@ -31,6 +36,7 @@ REPORT: Final = "report"
 MESSAGE_MAX: Final = 1 << 16
 
 _SLICE_S: Final = 0.004  # work between two looks at the messages: a quarter of a redraw
+_LOOK_S: Final = 0.004  # between two looks from inside of the work
 _IDLE_S: Final = 0.02  # how long to wait for a message when the source has nothing to do
 
 
@@ -60,6 +66,9 @@ class Host:
         self._source: Source | None = None
         self._last: Snapshot | None = None
         self._failed = False
+        self._commands: deque[tuple[int, Command]] = deque()
+        self._look_due = 0.0
+        self._gone = False
 
     def serve(self) -> None:
         """Run until the client goes."""
@@ -67,6 +76,8 @@ class Host:
             while True:
                 worked = self._advance()
                 self._messages(0.0 if worked or (self._asked and self._changed) else _IDLE_S)
+                while self._commands:
+                    self._command(*self._commands.popleft())
                 if self._asked and self._changed:
                     self._answer()
         except _Gone:
@@ -86,6 +97,19 @@ class Host:
         self._changed = self._changed or worked
         return worked
 
+    def _look(self) -> None:
+        """The source is in the middle of something: answer who has asked, obey nobody yet."""
+        if self._failed or self._gone or time.perf_counter() < self._look_due:
+            return
+        try:
+            self._messages(0.0)
+            if self._asked:
+                self._changed = True
+                self._answer()
+        except _Gone:
+            self._gone = True  # nothing may fly through the middle of the work: the loop sees the end by itself
+        self._look_due = time.perf_counter() + _LOOK_S
+
     def _messages(self, wait: float) -> None:
         """Take every message that is there; wait up to ``wait`` seconds for the first."""
         while select.select([self._channel], [], [], wait)[0]:
@@ -100,14 +124,15 @@ class Host:
             if kind == ASK:
                 self._asked = True
             elif kind == COMMAND:
-                self._command(*values)
+                self._commands.append((values[0], values[1]))
             elif kind == SPEC:
                 self._make(*values)
 
     def _make(self, spec: SourceSpec) -> None:
         self._spec = spec
         try:
-            self._source = RecordedSource(spec.make())
+            self._source = source = RecordedSource(spec.make())
+            source.watch(self._look)
         except Exception as error:
             self._fail(error)
         # What was built so far lives as long as the process: the collector need not look at it again and again.
@@ -127,6 +152,7 @@ class Host:
         except Exception as error:
             self._fail(error)
             self._refuse(number, command)
+        self._changed = True  # again: whoever looked on has not seen the end
 
     def _refuse(self, number: int, command: Command) -> None:
         if self._last is not None:

@@ -18,8 +18,6 @@ import msgspec
 from memviz import scenario as scenarios
 from memviz.analysis.contiguity import Contiguity
 from memviz.kernel.page import MAX_PAGE_ORDER
-from memviz.kernel.trace import XA_NODE_MOVED
-from memviz.kernel.xa_node import XaNode
 from memviz.snapshot import U8, Cache, DefragReport, Focus, Guide, Outcome, Pages, Snapshot, Structured, XArrayInfo
 from memviz.sources import controls, convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
 from memviz.sources.base import (
@@ -124,8 +122,7 @@ class SimulationSource:
         self._busy = False
         self._look: Callable[[], None] = _nobody
         self._shown = 0.0  # until when what happens is slowed down
-        self._moved: frozenset[int] = frozenset()
-        self._victims: dict[int, XaNode] = {}
+        self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.xa_nodes, self.machine.slub)
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self._speed = 0
@@ -191,6 +188,11 @@ class SimulationSource:
         self.play.run_piece(before + 1 if singly else end)
         if self.machine.ops == before:
             self._write_down("RunPiece", {})
+
+    def first_moments(self) -> None:
+        """Do the moments that come before the first operation, as a run from beginning to end does them."""
+        self._write_down("Moments", {})
+        self.play.run(0)
 
     def origin(self) -> dict[str, object]:
         """The scenario itself, and what it was started with."""
@@ -336,7 +338,7 @@ class SimulationSource:
         self._seq += 1
         events, lost = convert_cpus.events(machine.trace, self._event_seq)
         self._event_seq = machine.trace.seq
-        self._note_moves(events[events["kind"] == XA_NODE_MOVED])
+        self._watch.note(events)
         self._pages = pages = convert_pages.pages(machine.mem)
         slabs, objects = self._slabs.get(share)
         return Snapshot(
@@ -354,7 +356,7 @@ class SimulationSource:
             slabs=slabs,
             objects=objects,
             xarrays=self._xarrays.get(share),
-            nodes=self._nodes.get(1.0 if self._moved and not self._in_command else share),
+            nodes=self._nodes.get(1.0 if self._watch.moved else share),
             cpus=convert_cpus.cpus(machine.smp, self._state != "running"),
             lanes=convert_cpus.lanes(machine.smp),
             rcu=convert_cpus.rcu(machine.rcu),
@@ -375,25 +377,12 @@ class SimulationSource:
     def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
         return convert_xarrays.largest(self.machine.filemap, self.machine.policies.get("xa_nodes") == "movable")
 
-    def _note_moves(self, moves: Structured) -> None:
-        """Remember which nodes have just moved, and where to, as long as what they left may wait for RCU."""
-        self._moved = frozenset(moves["b"].tolist())
-        for old, new in zip(moves["a"].tolist(), moves["b"].tolist(), strict=True):
-            node = convert_slabs.content(self.machine.slub, new)
-            if isinstance(node, XaNode):
-                self._victims[old] = node
-
     def _make_nodes(self) -> Structured:
         files = self.machine.filemap.files
         file = files.get(self.focus.xarray)
         if file is None and files:
             file = max(files.values(), key=lambda one: (one.nrpages, -one.number))
-        machine = self.machine
-        watching = convert_xarrays.Watching(machine.rcu, machine.xa_nodes.recent, self._victims)
-        waiting = {node.addr for node in watching.freed}
-        self._victims = {old: node for old, node in self._victims.items() if old in waiting}
-        watching.moved = self._victims
-        return convert_xarrays.nodes(file, watching, self._moved)
+        return self._watch.nodes(file)
 
     def _make_contiguity(self) -> Contiguity:
         assert self._pages is not None, "pages come first"

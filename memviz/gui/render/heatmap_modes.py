@@ -36,7 +36,7 @@ from memviz.kernel.page import (
     PAGEBLOCK_ORDER,
     PG_PINNED,
 )
-from memviz.snapshot import Pages, Snapshot
+from memviz.snapshot import Cache, Pages, Snapshot
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -232,9 +232,6 @@ def _mobility_raw(some: Part) -> U8:
 
 
 def _mobility_ranks(snapshot: Snapshot) -> U8:
-    movable = {cache.name for cache in snapshot.caches if cache.movable}
-    xa = 3 if movable & {"xa_node", "radix_tree_node"} else 4
-    vfs = 3 if any("dentry" in name or "inode" in name for name in movable) else 4
     table = _owner_lut(
         (
             (OWNER_UNKNOWN, OWNER_RESERVED),
@@ -247,8 +244,21 @@ def _mobility_ranks(snapshot: Snapshot) -> U8:
             (OWNER_ISOLATED,),
         )
     )
-    table[OWNER_SLAB_XA], table[OWNER_SLAB_VFS] = xa, vfs
+    table[[OWNER_SLAB_XA, OWNER_SLAB_VFS]] = 4
+    # One code may stand for several caches: their slabs can be emptied when all of them are movable.
+    for owner in {_slab_owner(cache) for cache in snapshot.caches}:
+        if all(cache.movable for cache in snapshot.caches if _slab_owner(cache) == owner):
+            table[owner] = 3
     return table
+
+
+def _slab_owner(cache: Cache) -> int:
+    """OWNER_* of a cache's page frames; where the source doesn't say, by its name."""
+    if cache.owner >= 0:
+        return cache.owner
+    if cache.name in ("xa_node", "radix_tree_node"):
+        return OWNER_SLAB_XA
+    return OWNER_SLAB_VFS if "dentry" in cache.name or "inode" in cache.name else OWNER_SLAB
 
 
 # By what pins the pageblock: the pinning page frames bright, the others of the block a shade of what pins them.

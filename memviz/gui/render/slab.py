@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memviz.gui.render.numbers import percent
+from memviz.kernel.defrag_pass import REFUSED_NAMES
 from memviz.kernel.page import PAGE_SHIFT, PAGEBLOCK_ORDER
 from memviz.snapshot import (
     OBJ_FREE,
@@ -28,9 +29,6 @@ from memviz.snapshot import (
 Intp = npt.NDArray[np.intp]
 
 SORTS: Final = (("sparsest", "sparsest first"), ("fullest", "fullest first"), ("address", "by address"))
-
-REFUSED_WORDS: Final = ("", "in use")
-"""Why an isolation was refused, by code, where the words are known; others are "refused"."""
 
 
 def ordered(slabs: Structured, sort: str) -> Intp:
@@ -102,7 +100,7 @@ def words(slab: np.void, gone: bool = False) -> Words:
     if state not in (SLAB_PARTIAL, SLAB_FULL, SLAB_CPU):
         return Words(fill, SLAB_STATE_NAMES[state], f"slab.{SLAB_STATE_NAMES[state]}")
     if refused:
-        return Words(fill, REFUSED_WORDS[refused] if refused < len(REFUSED_WORDS) else "refused", "tone.bad")
+        return Words(fill, REFUSED_NAMES[refused] if refused < len(REFUSED_NAMES) else "refused", "tone.bad")
     if state == SLAB_CPU:
         return Words(fill, SLAB_STATE_NAMES[state], "slab.on a CPU")
     return Words(fill, "", "ui.muted")

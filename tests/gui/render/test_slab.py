@@ -78,7 +78,7 @@ def test_addresses_and_numbers_are_inverse() -> None:
 def test_words() -> None:
     slabs = table()
     assert slab.words(slabs[0]) == ("20/28", "", "ui.muted")
-    assert slab.words(slabs[1]) == ("3/28", "in use", "tone.bad")
+    assert slab.words(slabs[1]) == ("3/28", "slab locked", "tone.bad")
     assert slab.words(slabs[2]) == ("28/28", "", "ui.muted")
     assert slab.words(slabs[3]) == ("9/28", "moving", "slab.moving")
     assert slab.words(slabs[5]) == ("15/28", "isolated", "slab.isolated")
