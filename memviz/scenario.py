@@ -121,15 +121,25 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         moments = tuple(msgspec.structs.replace(one, at=int(one.at * factor)) for one in self.moment)
         return msgspec.structs.replace(self, ops=int(self.ops * factor), moment=moments)
 
-    def machine(self, seed: int | None = None, memory_mib: int | None = None, cpus: int | None = None) -> Machine:
+    def machine(
+        self,
+        seed: int | None = None,
+        memory_mib: int | None = None,
+        cpus: int | None = None,
+        scheduler: str = "seeded",
+    ) -> Machine:
         """Build the machine with its users attached; ``None`` keeps what the scenario says.
 
         Raises ValueError, one sentence, when the machine cannot be built.
         """
-        return self.populated(seed, memory_mib, cpus)[0]
+        return self.populated(seed, memory_mib, cpus, scheduler)[0]
 
     def populated(
-        self, seed: int | None = None, memory_mib: int | None = None, cpus: int | None = None
+        self,
+        seed: int | None = None,
+        memory_mib: int | None = None,
+        cpus: int | None = None,
+        scheduler: str = "seeded",
     ) -> tuple[Machine, list[Workload]]:
         """The machine, and its users in the order of the file. Raises as ``machine`` does."""
         spec = self.machine_spec
@@ -141,6 +151,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             quantum=spec.quantum,
             thp=spec.thp,
             dma_mib=spec.dma_mib,
+            scheduler=scheduler,
         )
         machine = Machine(config)
         for name, value in self.policy.items():

@@ -34,6 +34,7 @@ from memviz.kernel.slab_mobility import (
 )
 from memviz.kernel.slub import SLAB_RECLAIM_ACCOUNT, Slub
 from memviz.kernel.smp import Smp
+from memviz.kernel.smp_threads import ThreadedSmp
 from memviz.kernel.trace import REQUEST_BEGIN, REQUEST_END, Trace
 from memviz.kernel.vmscan import Vmscan
 from memviz.kernel.workingset import Workingset
@@ -88,13 +89,14 @@ class MachineConfig:
         rcu_lazy: bool = False,
         thp: bool = True,
         dma_mib: int = 16,
+        scheduler: str = "seeded",
     ) -> None:
         """Raise ValueError, one sentence, for a machine that cannot be built.
 
         ``quantum``: how many scheduling points a CPU passes on average before another may run; 1 explores races.
         ``checked``: freed objects are poisoned and looked after. ``thp``: transparent huge pages are configured, for
         which the kernel keeps up to 5 % of memory free so that types mix less. ``dma_mib``: where ZONE_DMA ends, 0:
-        no such zone.
+        no such zone. ``scheduler``: "seeded", or "threads" for virtual CPUs that are OS threads (nothing repeats then).
         """
         if not MIN_MEMORY_MIB <= memory_mib <= MAX_MEMORY_MIB:
             raise ValueError(
@@ -102,6 +104,8 @@ class MachineConfig:
             )
         if not 1 <= cpus <= MAX_CPUS:
             raise ValueError(f"{cpus} CPUs cannot be simulated: choose between 1 and {MAX_CPUS}")
+        if scheduler not in ("seeded", "threads"):
+            raise ValueError(f"no scheduler is called {scheduler!r}: choose seeded or threads")
         self.memory_mib = memory_mib
         self.cpus = cpus
         self.seed = seed
@@ -112,6 +116,7 @@ class MachineConfig:
         self.rcu_lazy = rcu_lazy
         self.thp = thp
         self.dma_mib = dma_mib
+        self.scheduler = scheduler
 
 
 class User:
@@ -131,7 +136,11 @@ class Machine:
         self.trace = Trace()
         if scheduler is None:
             scheduler = RandomScheduler(config.seed, config.quantum)
-        self.smp = Smp(config.cpus, self.trace, scheduler)
+        self.smp = (
+            ThreadedSmp(config.cpus, self.trace)
+            if config.scheduler == "threads"
+            else Smp(config.cpus, self.trace, scheduler)
+        )
         self.rcu = Rcu(self.smp, config.rcu_jiffy_ns, config.rcu_lazy)
         self.mem = PageFrames(config.memory_mib * 256)
         self.page_alloc = PageAlloc(self.mem, self.smp, PageAllocConfig(thp=config.thp, dma_mib=config.dma_mib))

@@ -32,6 +32,8 @@ class ThreadedSmp(Smp):
         self.threads = True
         self.local = threading.local()
         self.big = threading.RLock()  # around what real hardware does atomically: tickets, quiescent states
+        # one task of a CPU works at a time: its thread holds the CPU until it sleeps or gives way
+        self.seats = [threading.Lock() for _ in range(nr_cpus)]
         self.failure: BaseException | None = None
         self.stopping = False
 
@@ -99,8 +101,18 @@ class ThreadedSmp(Smp):
             if not self.in_task() and self.idle is not None:
                 with self.big:
                     self.idle()
-            time.sleep(0)
+            self.leave_cpu(cpu)
         self.bug("deadlock", f"{label} on CPU {cpu.id} waits for what nobody does")
+
+    def leave_cpu(self, cpu: Cpu) -> None:
+        """Let other tasks of this CPU work, and other CPUs."""
+        if not self.in_task():
+            time.sleep(0)
+            return
+        self.seats[cpu.id].release()
+        time.sleep(0)
+        self.seats[cpu.id].acquire()
+        self.local.task.cpu.task = self.local.task
 
     def sleep_for(self, label: str, ns: int) -> None:
         """Sleep for virtual time."""
@@ -125,6 +137,8 @@ class ThreadedSmp(Smp):
                 raise ThreadStop
             self.context_switch(cpu)
             self.point("cond_resched")
+            if len(cpu.queue) > 1:
+                self.leave_cpu(cpu)
 
     def context_switch(self, cpu: Cpu) -> None:
         """Tell RCU, one CPU at a time."""
@@ -145,8 +159,11 @@ class ThreadedSmp(Smp):
         """An operation is complete."""
         with self.big:
             self.ops += 1
-        self.context_switch(self.this_cpu())
+        cpu = self.this_cpu()
+        self.context_switch(cpu)
         self.point("between operations")
+        if len(cpu.queue) > 1:
+            self.leave_cpu(cpu)
 
     def spawn(self, cpu_id: int, name: str, body: Callable[[], None], daemon: bool = False) -> Task:
         """A new task on CPU ``cpu_id``. One task a CPU works at a time; others of it wait their turn."""
@@ -183,8 +200,9 @@ class ThreadedSmp(Smp):
         """What a task's thread does."""
         cpu = task.cpu
         self.local.cpu = cpu
-        if not task.daemon:
-            cpu.task = task
+        self.local.task = task
+        self.seats[cpu.id].acquire()
+        cpu.task = task
         task.state = TASK_RUNNING
         try:
             task.body()
@@ -197,3 +215,4 @@ class ThreadedSmp(Smp):
             cpu.task = None
             if not cpu.atomic():
                 self.context_switch(cpu)
+            self.seats[cpu.id].release()

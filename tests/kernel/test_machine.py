@@ -146,3 +146,15 @@ def test_unknown_policies_and_negative_runs_are_refused() -> None:
         m.set_policy("defrag_mode", "2")
     with pytest.raises(ValueError, match="cannot run -1 operations"):
         m.run(ops=-1)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_holds_under_the_seeded_scheduler_holds_on_os_threads(seed: int) -> None:
+    m = load("aged-file-server").machine(seed=seed, memory_mib=48, scheduler="threads")
+    for _ in range(3):
+        m.run(ops=400)
+        m.check()
+    m.request(9)
+    m.defragment(ratio=100)
+    m.check()
+    assert m.ops == 1200
