@@ -65,6 +65,7 @@ class Lab:
         self.mover = XaMigrate(self.nodes, self.smp, self.rcu)
         self.arrays: list[XArray] = []
         self.tasks: list[Task] = []
+        self.bodies: dict[int, Callable[[], None]] = {}  # by CPU
         self.history = History(self.smp)
         self.checks: list[Callable[[], None]] = []
 
@@ -120,6 +121,7 @@ class Lab:
             body()
             self.smp.op_done()
 
+        self.bodies[cpu] = body
         self.tasks.append(self.smp.spawn(cpu, name, whole))
 
     def after(self, check: Callable[[], None]) -> None:

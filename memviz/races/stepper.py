@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 
 from memviz.kernel.explore import attempt
 from memviz.kernel.schedule import RandomScheduler, Schedule, Scheduler
-from memviz.kernel.smp import TASK_SLEEPING, TASK_SPINNING, KernelBug, Task
+from memviz.kernel.smp import TASK_SLEEPING, TASK_SPINNING, KernelBug
 from memviz.races.case import Variant
 from memviz.races.lab import Lab
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
-CONTEXT: Final = 4
+CONTEXT: Final = 9
 """Lines of source shown above and below the one a CPU stands on."""
 
 STEPS_MAX: Final = 100_000
@@ -222,7 +222,7 @@ class Stepper:
             label = "done"
         elif not task.greenlet:
             label = "not begun"
-            lines = _first_line(task)
+            lines = _first_line(self.lab.bodies[number])
         else:
             waits = task.state in (TASK_SPINNING, TASK_SLEEPING)
             lines = _lines(task.greenlet.gr_frame)
@@ -295,8 +295,8 @@ def _lines_of_traceback(traceback: TracebackType | None) -> tuple[Line, ...]:
     return tuple(reversed(found))
 
 
-def _first_line(task: Task) -> tuple[Line, ...]:
-    """The first line that a task will run."""
-    code = getattr(task.body, "__code__", None)
+def _first_line(body: Callable[[], None]) -> tuple[Line, ...]:
+    """Where what a CPU will run begins."""
+    code = getattr(body, "__code__", None)
     line = _line(code.co_filename, code.co_name, code.co_firstlineno) if code is not None else None
     return () if line is None else (line,)
