@@ -19,7 +19,12 @@ from memviz.resources import ResourceError
 from memviz.scenario import ScenarioError
 from memviz.sources.base import SourceError
 
-_COMMANDS: Final = {"list": "memviz.cli.scenarios", "open": "memviz.cli.open", "run": "memviz.cli.run"}
+_COMMANDS: Final = {
+    "experiment": "memviz.cli.experiment",
+    "list": "memviz.cli.scenarios",
+    "open": "memviz.cli.open",
+    "run": "memviz.cli.run",
+}
 _OWN_OPTIONS: Final = ("--help", "--version")
 
 _HELP: Final = """See why a kernel cannot find contiguous memory, and what making objects movable buys.
@@ -27,6 +32,7 @@ _HELP: Final = """See why a kernel cannot find contiguous memory, and what makin
 \b
 memviz [SCENARIO]         open the window on a scenario (short for: memviz open SCENARIO)
 memviz run SCENARIO       run a scenario without a window and report
+memviz experiment SPEC    compare policies over many seeds
 memviz COMMAND --help     more about a command
 
 Example: memviz aged-file-server --seed 7

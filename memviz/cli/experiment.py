@@ -1,0 +1,111 @@
+"""``memviz experiment``: policies × seeds × scenarios × sizes of memory, as table, plots and report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from memviz.cli.options import Failed
+from memviz.experiment import publish, runner, spec
+from memviz.experiment.spec import ExperimentError
+from memviz.experiment.store import Store, default_folder
+from memviz.experiment.table import collect
+from memviz.experiment.worker import CellFailed, describe
+
+
+@click.command("experiment")
+@click.argument("name", metavar="SPEC")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes at once, here.")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler instead.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, file_okay=False), help="Folder for what is made; SPEC's name."
+)
+@click.option(
+    "--store", type=click.Path(path_type=Path, file_okay=False), help="Folder of results, so that none is made twice."
+)
+@click.option("--readme", type=click.Path(path_type=Path, dir_okay=False), help="A file whose part about it to renew.")
+@click.option(
+    "--check",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Compute nothing: see that report and --readme in this folder say what its results file says.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results file's summary as JSON.")
+def command(
+    name: str,
+    jobs: int,
+    scheduler: str,
+    output: Path | None,
+    store: Path | None,
+    readme: Path | None,
+    check: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare policies over many seeds: how much does it help, how costly is it, what does it throw away?
+
+    SPEC is an experiment that memviz brings along, or a .toml file. What has been computed before is not computed
+    again: stop it at any moment, start it again, and it goes on.
+
+    \b
+    Example: memviz experiment quick
+             memviz experiment reliable-high-order --jobs 2 -o docs/experiments
+             memviz experiment reliable-high-order --check docs/experiments --readme README.md
+    """
+    try:
+        chosen = spec.load(name)
+        stem = Path(name).stem
+        if check is not None:
+            _check(stem, check, readme)
+            return
+        cells = spec.cells(chosen)
+        kept_in = Store(default_folder() if store is None else store)
+        with runner.executor(jobs, scheduler) as workers:
+            kept = runner.run(cells, kept_in, workers, _show)
+        results = collect(stem, _command(name, output, readme), chosen, kept)
+        made = publish.publish(results, Path(stem) if output is None else output, readme)
+    except ExperimentError as error:
+        raise click.UsageError(str(error)) from error
+    except CellFailed as error:
+        raise Failed(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(publish.summary(results))).decode())
+        return
+    for path in made.files:
+        click.echo(str(path))
+    for note in made.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"{len(results.runs)} runs, digest {results.digest}, at most {results.peak_mib} MiB a process")
+
+
+def _command(name: str, output: Path | None, readme: Path | None) -> str:
+    """The command that makes the same again. How many jobs, and where, changes nothing and is left out."""
+    words = ["memviz", "experiment", name]
+    if output is not None:
+        words += ["-o", str(output)]
+    if readme is not None:
+        words += ["--readme", str(readme)]
+    return shlex.join(words)
+
+
+def _check(stem: str, folder: Path, readme: Path | None) -> None:
+    wrong = publish.check(stem, folder, readme)
+    if wrong:
+        raise Failed(wrong)
+    click.echo(f"{folder / stem}.md says what its results say")
+
+
+def _show(progress: runner.Progress) -> None:
+    """A line on a terminal that is written over; a line a result elsewhere."""
+    left = progress.left_s()
+    text = f"{progress.done} of {progress.all} runs"
+    if progress.found:
+        text += f", {progress.found} were there already"
+    if left is not None and progress.done < progress.all:
+        text += f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", nl=progress.done == progress.all, err=True)
+    elif progress.cell is not None:
+        click.echo(f"{text}: {describe(progress.cell)}", err=True)
