@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,13 +22,18 @@ from PySide6.QtWidgets import QApplication
 
 from memviz import APP_ID, __version__, resources, scenario
 from memviz.gui import report
+from memviz.gui.gallery import Entry
 from memviz.gui.main_window import FIRST_SIZE, MainWindow, Scenario
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
-from memviz.sources.base import simulation
+from memviz.races.catalogue import CASES, PREFIX
+from memviz.sources.base import race, simulation
 from memviz.sources.host import HostClient
 
 COLLECT_MS: Final = 5000
+SCRIPT_S: Final = 900
+SETTLE_MS: Final = 400
+"""From the end of a script to the picture of it: panels that move things in have done so."""
 DEFAULT_SCENARIO: Final = "aged-file-server"
 
 
@@ -37,13 +42,15 @@ class WindowOptions:
     """What ``memviz [SCENARIO]`` was called with."""
 
     scenario: str = ""
-    """Name or path; empty: the one that was open last."""
+    """Name or path; empty: the start page."""
     seed: int | None = None
     memory_mib: int | None = None
     screenshot: str | None = None
     """Write a picture of the window to this file, and exit."""
     after: float = 8.0
     """Seconds after which the picture is taken."""
+    scripted: bool = False
+    """The picture is taken when the scenario's script has ended, however long that takes (at most ``SCRIPT_S``)."""
     theme: str = ""
     """``dark``, ``light`` or ``system``; empty: as remembered."""
     size: tuple[int, int] = FIRST_SIZE
@@ -66,16 +73,24 @@ def run_window(options: WindowOptions) -> int:
     theme = Theme(options.theme or settings.theme)
     theme.apply(app)
     QGuiApplication.styleHints().colorSchemeChanged.connect(theme.refresh)
-    window = MainWindow(scenarios, theme, settings)
+    window = MainWindow(scenarios, theme, settings, list_races(options))
     if options.screenshot is not None:
         window.resize(*options.size)
     code: list[int] = []
     with collected_here(app), interruptible(window):
-        window.show()
-        window.open_scenario(first)
-        window.session.set_running(True)
+        if first:
+            window.show()
+            window.open_scenario(first)
+            window.session.set_running(True)
+        else:
+            window.show_gallery()
+            window.show()
         if options.screenshot is not None:
-            QTimer.singleShot(int(options.after * 1000), partial(take_picture, window, options.screenshot, code))
+            take = partial(take_picture, window, options.screenshot, code)
+            if options.scripted:
+                when_ended(window, take, code)
+            else:
+                QTimer.singleShot(int(options.after * 1000), take)
         if window.isVisible():  # it isn't when Ctrl-C came first
             app.exec()
     # In order, now: at the end of the process Python would take it apart in any order.
@@ -85,27 +100,32 @@ def run_window(options: WindowOptions) -> int:
 
 
 def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:
-    """The entries of the chooser, and which is opened first. Raises ScenarioError when there is no such scenario."""
+    """The entries of the chooser, and which is opened first: none when the start page comes first.
+
+    Raises ScenarioError when there is no such scenario.
+    """
+    name_application()
     names = scenario.names()
-    first = options.scenario or str(settings_scenario()) or DEFAULT_SCENARIO
-    if first not in names:
-        if options.scenario:
-            names = [*names, first]
-        else:
-            first = DEFAULT_SCENARIO
+    first = options.scenario
+    if first and first not in names and not first.startswith(PREFIX):
+        names = [*names, first]
+    if not first and options.screenshot is not None:
+        first = DEFAULT_SCENARIO
     entries = []
     for name in names:
         found = scenario.load(name)
         seed = found.machine_spec.seed if options.seed is None else options.seed
-        spec = simulation(name, options.seed, options.memory_mib)
-        entries.append(Scenario(name, f"{found.title}, seed {seed}", partial(HostClient, spec)))
+        spec = simulation(name, options.seed, options.memory_mib, scripted=options.scripted)
+        guided = simulation(name, options.seed, options.memory_mib, guided=True)
+        entry = Entry(name, found.title, found.summary, found.question, found.lesson, len(found.moment))
+        title = f"{found.title}, seed {seed}"
+        entries.append(Scenario(name, title, partial(HostClient, spec), partial(HostClient, guided), entry))
     return entries, first
 
 
-def settings_scenario() -> str:
-    """The scenario that was open last."""
-    name_application()
-    return Settings().scenario
+def list_races(options: WindowOptions) -> list[Scenario]:
+    """The cases of the race lab."""
+    return [Scenario(case.name, case.title, partial(HostClient, race(case.name, seed=options.seed))) for case in CASES]
 
 
 def name_application() -> None:
@@ -138,6 +158,30 @@ def take_picture(window: MainWindow, path: str, code: list[int]) -> None:
         print(f"memviz: {window.session.failure}", file=sys.stderr)
         code[:] = [1]
     window.close()
+
+
+def when_ended(window: MainWindow, take: Callable[[], None], code: list[int]) -> None:
+    """Call ``take`` once the run has ended and every panel has shown that."""
+    session = window.session
+    limit = QTimer(window)
+    limit.setSingleShot(True)
+
+    def look() -> None:
+        snapshot = session.snapshot
+        if session.failure or (snapshot is not None and snapshot.state in ("ended", "failed")):
+            session.changed.disconnect(look)
+            limit.stop()
+            QTimer.singleShot(SETTLE_MS, window, take)
+
+    def too_late() -> None:
+        session.changed.disconnect(look)
+        print(f"memviz: the script has not ended within {SCRIPT_S} s: the picture shows it under way", file=sys.stderr)
+        take()
+        code[:] = [1]
+
+    session.changed.connect(look)
+    limit.timeout.connect(too_late)
+    limit.start(SCRIPT_S * 1000)
 
 
 @contextmanager

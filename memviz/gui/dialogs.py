@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTextBrowser, QTr
 import memviz
 from memviz import resources
 from memviz.gui.actions import ACTIONS, MENUS, key_words
+from memviz.gui.docks import panel_key
 
 if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
@@ -48,7 +49,7 @@ class KeysDialog(Dialog):
         self.text = QTextBrowser()
         self.text.setAccessibleName("Keys")
         self.text.setHtml(
-            keys_html([(dock.view.title, f"Ctrl+{n}") for n, dock in enumerate(window.docks.all.values(), 1)])
+            keys_html([(dock.view.title, panel_key(n)) for n, dock in enumerate(window.docks.all.values(), 1)])
         )
         self.box.addWidget(self.text)
 

@@ -13,6 +13,11 @@ LEFT_SHARE = 0.545
 UPPER_SHARE = 0.68
 
 
+def panel_key(number: int) -> str:
+    """The key that shows or hides panel ``number``, counted from 1; empty when there are no keys left."""
+    return f"Ctrl+{number}" if number <= 9 else f"Ctrl+Shift+{number - 9}" if number <= 18 else ""
+
+
 class Docks:
     """The docks of ``window`` around ``views``, in the order of the picture in the help."""
 
@@ -40,9 +45,13 @@ class Docks:
         window.splitDockWidget(docks["contiguity"], docks["request"], across)
         window.splitDockWidget(docks["request"], docks["events"], across)
         window.tabifyDockWidget(docks["request"], docks["story"])
+        window.tabifyDockWidget(docks["contiguity"], docks["charts"])
+        window.tabifyDockWidget(docks["events"], docks["policies"])
+        window.tabifyDockWidget(docks["heatmap"], docks["stepper"])
         for dock in docks.values():
             dock.show()
-        docks["request"].raise_()
+        for ident in ("heatmap", "contiguity", "request", "events"):
+            docks[ident].raise_()
         self.size()
 
     def size(self) -> None:

@@ -6,27 +6,33 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from PySide6.QtCore import QByteArray, QElapsedTimer, Qt, Slot
-from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtCore import QByteArray, QElapsedTimer, QPoint, Qt, Slot
+from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
 
-from memviz.gui import actions, dialogs, report
-from memviz.gui.docks import Docks
-from memviz.gui.panel import View
+from memviz.gui import actions, dialogs, export, report
+from memviz.gui.docks import Docks, panel_key
+from memviz.gui.gallery import Entry, Gallery
+from memviz.gui.guide import GuideBar
+from memviz.gui.panel import PanelDock, View
 from memviz.gui.selection import Selection
 from memviz.gui.session import SPEEDS, Client, Session
 from memviz.gui.settings import VERSION, Settings
 from memviz.gui.theme import CHOICES, Theme
 from memviz.gui.transport import TopBar
+from memviz.gui.views.charts import ChartsView
 from memviz.gui.views.contiguity import ContiguityView
 from memviz.gui.views.cpu_lanes import CpuLanesView
 from memviz.gui.views.events import EventsView
 from memviz.gui.views.heatmap import HeatmapView
+from memviz.gui.views.policies import PoliciesView
 from memviz.gui.views.request import RequestView
 from memviz.gui.views.slab_grid import SlabGridView
 from memviz.gui.views.status import StatusLine
+from memviz.gui.views.stepper import StepperView
 from memviz.gui.views.story import StoryView
 from memviz.gui.views.timeline import TimelineView
 from memviz.gui.views.xarray_tree import XArrayTreeView
@@ -42,6 +48,10 @@ class Scenario:
     title: str
     make: Callable[[], Client]
     """Makes the near end of a source that runs it; ``start`` has not been called."""
+    guided: Callable[[], Client] | None = None
+    """The same for a guided run."""
+    entry: Entry | None = None
+    """What its card on the start page says."""
 
 
 class MainWindow(QMainWindow):
@@ -49,7 +59,10 @@ class MainWindow(QMainWindow):
 
     session: Session
 
-    def __init__(self, scenarios: Sequence[Scenario], theme: Theme, settings: Settings) -> None:
+    def __init__(
+        self, scenarios: Sequence[Scenario], theme: Theme, settings: Settings, races: Sequence[Scenario] = ()
+    ) -> None:
+        """``races``: cases of the race lab, which its panel lists."""
         super().__init__()
         self.setObjectName("main_window")
         self.setWindowTitle("memviz")
@@ -58,7 +71,10 @@ class MainWindow(QMainWindow):
         self.selection = Selection(self)
         self.session = Session(self.selection, self)
         self.scenarios = list(scenarios)
+        self.races = list(races)
         self.scenario = ""
+        self.guided = False
+        self.gallery: Gallery | None = None
         self._order = settings.order
         self._speed_before = 30_000
         self._clock = QElapsedTimer()
@@ -89,6 +105,8 @@ class MainWindow(QMainWindow):
         self.events = EventsView(chosen, theme, self.session.log, self)
         self.story = StoryView(chosen, theme, self)
         self.timeline = TimelineView(chosen, theme, self.session.history, self)
+        self.policies = PoliciesView(chosen, theme, self)
+        self.stepper = StepperView(chosen, theme, self)
         self.views: list[View] = [
             HeatmapView(chosen, theme, self),
             SlabGridView(chosen, theme, self),
@@ -99,18 +117,23 @@ class MainWindow(QMainWindow):
             self.story,
             self.events,
             self.timeline,
+            ChartsView(chosen, theme, self.session.history, self.session.series, self),
+            self.policies,
+            self.stepper,
         ]
 
     def _make_bars(self) -> None:
         self.menu = self._make_menu()
         self.top_bar = TopBar(self.session, self.theme, self.actions_by_name, self.menu)
         self.status = StatusLine(self.session, self.theme)
+        self.guide = GuideBar(self.theme)
         head = QWidget()
         box = QVBoxLayout(head)
         box.setContentsMargins(0, 0, 0, 5)
         box.setSpacing(0)
         box.addWidget(self.top_bar)
         box.addWidget(self.status)
+        box.addWidget(self.guide)
         self.setMenuWidget(head)
 
     def _make_menu(self) -> QMenu:
@@ -132,11 +155,12 @@ class MainWindow(QMainWindow):
         for number, (ident, dock) in enumerate(self.docks.all.items(), 1):
             toggle = dock.toggleViewAction()
             toggle.setObjectName(f"action_panel_{ident}")
-            toggle.setShortcut(f"Ctrl+{number}")
-            toggle.setToolTip(f"Show or hide {dock.view.title} (Ctrl+{number})")
+            toggle.setShortcut(panel_key(number))
+            toggle.setToolTip(f"Show or hide {dock.view.title} ({panel_key(number)})")
             self._panels_menu.addAction(toggle)
             self.addAction(toggle)
             dock.visibilityChanged.connect(self._show_hidden)
+            dock.export_wanted.connect(partial(self.show_export_menu, dock))
         self.session.changed.connect(self._session_changed)
         self.session.opened.connect(self._session_opened)
         self.theme.changed.connect(self._theme_changed)
@@ -144,6 +168,13 @@ class MainWindow(QMainWindow):
         self.top_bar.order_chosen.connect(self.set_order)
         self.contiguity.order_picked.connect(self.set_order)
         self.status.save_report.connect(self.save_report)
+        self.stepper.commanded.connect(self.session.send)
+        self.stepper.case_chosen.connect(self.open_race)
+        self.policies.policy_wanted.connect(self.session.set_policy)
+        self.policies.control_wanted.connect(self.session.set_workload)
+        self.guide.next_wanted.connect(self.next_stop)
+        self.guide.left.connect(self.end_tour)
+        self.guide.arrived.connect(self._look_at)
 
     # -- snapshots to views
 
@@ -152,6 +183,8 @@ class MainWindow(QMainWindow):
         self.top_bar.show_session()
         self.status.show_session()
         actions.enable(self.actions_by_name, self.session.usable)
+        if self.session.snapshot is not None:
+            self.guide.show_snapshot(self.session.snapshot)
         self._show(self._clock.elapsed())
 
     def _show(self, now_ms: int) -> None:
@@ -185,24 +218,79 @@ class MainWindow(QMainWindow):
     def _session_opened(self) -> None:
         self._shown_seq.clear()
         self._shown_ms.clear()
+        self.guide.forget()
+        self._look_at("")
 
     # -- what the actions do
 
     @Slot(str)
-    def open_scenario(self, name: str) -> None:
+    def open_scenario(self, name: str, guided: bool = False) -> None:
         """Start the source of a scenario, in place of the one that runs."""
-        found = next((one for one in self.scenarios if one.name == name), None)
+        found = next((one for one in (*self.scenarios, *self.races) if one.name == name), None)
         if found is None:
             return
         self.scenario = name
-        self.settings.scenario = name
-        self.top_bar.set_scenarios([(one.name, one.title) for one in self.scenarios], name)
+        offered = self.scenarios
+        if found in self.races:
+            offered = [*offered, found]
+        else:
+            self.settings.scenario = name
+        self.docks.all["stepper" if found in self.races else "heatmap"].raise_()
+        self.top_bar.set_scenarios([(one.name, one.title) for one in offered], name)
         self.setWindowTitle(f"{found.title} — memviz")
-        self.session.open(found.make)
+        self.guided = guided and found.guided is not None
+        self.session.open(found.guided if self.guided and found.guided is not None else found.make)
+        if self.gallery is not None:
+            self.gallery.can_close = True
+            self.gallery.leave()
+
+    @Slot(str)
+    def open_race(self, name: str) -> None:
+        """Open a case of the race lab, at its start."""
+        self.open_scenario(name)
 
     def restart(self) -> None:
         """Start the scenario from its beginning."""
+        self.open_scenario(self.scenario, self.guided)
+
+    def show_gallery(self) -> None:
+        """The start page."""
+        if self.gallery is None:
+            entries = [one.entry or Entry(one.name, one.title) for one in self.scenarios]
+            others = [self.actions_by_name[name] for name in ("open_recording", "this_machine")]
+            self.gallery = Gallery(self.theme, entries, others, self)
+            self.gallery.chosen.connect(self._card_chosen)
+        self.gallery.can_close = self.session.client is not None
+        self.gallery.enter(self.scenario or self.settings.scenario)
+
+    @Slot(str, bool)
+    def _card_chosen(self, name: str, guided: bool) -> None:
+        self.open_scenario(name, guided)
+        self.session.set_running(True)
+        self.views[0].setFocus()
+
+    # -- guided runs
+
+    def next_stop(self) -> None:
+        """On to the next moment of a guided run."""
+        guide = self.guide.guide
+        if guide is not None and guide.next_ops >= 0 and not self.session.running:
+            self._look_at("")
+            self.session.set_running(True)
+
+    def end_tour(self) -> None:
+        """The same scenario, without stops."""
         self.open_scenario(self.scenario)
+        self.session.set_running(True)
+
+    @Slot(str)
+    def _look_at(self, ident: str) -> None:
+        """Bring a panel to the front and frame it; none of that for an ident that no panel has."""
+        for name, dock in self.docks.all.items():
+            dock.attention = name == ident
+            if dock.attention:
+                dock.show()
+                dock.raise_()
 
     @Slot(int)
     def set_order(self, order: int) -> None:
@@ -294,6 +382,51 @@ class MainWindow(QMainWindow):
         if path:
             self.write(path, lambda: report.save_picture(path, picture))
 
+    # -- taking out what is seen
+
+    def current_panel(self) -> PanelDock:
+        """The panel that has the focus; the map when none has."""
+        widget: QWidget | None = self.focusWidget()
+        while widget is not None and not isinstance(widget, PanelDock):
+            widget = widget.parentWidget()
+        return widget if isinstance(widget, PanelDock) else self.docks.all["heatmap"]
+
+    def export_picture(self, dock: PanelDock | None = None) -> None:
+        """Ask where to, and write a picture of a panel."""
+        panel = dock or self.current_panel()
+        path = self.ask_file(f"Save {panel.view.title} as picture", f"{panel.view.ident}.png", export.PICTURES)
+        if path:
+            self.write(path, lambda: export.write_picture(path, panel))
+
+    def export_table(self, dock: PanelDock | None = None) -> None:
+        """Ask where to, and write the table of a panel."""
+        panel = dock or self.current_panel()
+        path = self.ask_file(f"Save {panel.view.title} as table", f"{panel.view.ident}.csv", export.TABLES_KIND)
+        if path:
+            self.write(path, lambda: export.write_csv(path, panel.view))
+
+    def copy_picture(self, dock: PanelDock | None = None) -> None:
+        """A panel's picture onto the clipboard."""
+        export.copy_picture(dock or self.current_panel())
+
+    def copy_table(self, dock: PanelDock | None = None) -> None:
+        """A panel's table onto the clipboard."""
+        export.copy_table((dock or self.current_panel()).view)
+
+    def show_export_menu(self, dock: PanelDock, at: QPoint) -> None:
+        """What can be taken out of a panel."""
+        menu = QMenu(f"{dock.view.title}", self)
+        menu.setObjectName("export_menu")
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for words, act in (
+            ("Copy as picture", self.copy_picture),
+            ("Save as picture (PNG, SVG)…", self.export_picture),
+            ("Copy as table", self.copy_table),
+            ("Save as table (CSV)…", self.export_table),
+        ):
+            menu.addAction(words).triggered.connect(partial(_with_panel, act, dock))
+        menu.popup(at)
+
     def ask_file(self, title: str, name: str, kinds: str) -> str:
         """The file that the user chose; empty when he did not. Tests put an answer here."""
         return QFileDialog.getSaveFileName(self, title, name, kinds)[0]
@@ -331,6 +464,12 @@ class MainWindow(QMainWindow):
         if state.size():
             self._arranged = self.restoreState(state, VERSION)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The start page covers all of it."""
+        super().resizeEvent(event)
+        if self.gallery is not None:
+            self.gallery.setGeometry(self.rect())
+
     def showEvent(self, event: QShowEvent) -> None:
         """Give the panels their shares the first time that the window's size is known."""
         super().showEvent(event)
@@ -345,3 +484,7 @@ class MainWindow(QMainWindow):
         for dialog in self.findChildren(dialogs.Dialog):
             dialog.close()
         super().closeEvent(event)
+
+
+def _with_panel(act: Callable[[PanelDock], None], dock: PanelDock, checked: bool = False) -> None:
+    act(dock)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QTextLayout
+from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QTextLayout
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
+from memviz.gui.render.tables import Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.snapshot import Snapshot
@@ -155,6 +156,10 @@ class View(QWidget):
         self.snapshot = snapshot
         self.update()
 
+    def as_table(self) -> Table | None:
+        """What is shown as a table, for views whose table doesn't follow from the snapshot alone."""
+        return None
+
     def theme_changed(self) -> None:
         """The theme has other colours now: drop what was rendered with the old ones (subclasses) and repaint."""
         for button in self.header.findChildren(QToolButton):
@@ -205,6 +210,9 @@ def wrap(text: str, font: QFont, width: float, lines: int) -> list[str]:
 class PanelDock(QDockWidget):
     """A dock that looks like a rounded card, with the view's header as its title bar."""
 
+    export_wanted = Signal(QPoint)
+    """Somebody wants to know what can be taken out of it; where on the screen."""
+
     def __init__(self, view: View, parent: QWidget | None = None) -> None:
         super().__init__(view.title, parent)
         self.view = view
@@ -224,6 +232,7 @@ class PanelDock(QDockWidget):
         self._body_box.addWidget(view)
         self._failed_words = body
         self.setWidget(body)
+        self._attention = False
         self.in_sight = False
         """Neither closed nor behind another tab (``isVisible`` is true for those)."""
         self.visibilityChanged.connect(self._visibility_changed)
@@ -258,9 +267,25 @@ class PanelDock(QDockWidget):
     def _visibility_changed(self, visible: bool) -> None:
         self.in_sight = visible
 
+    @property
+    def attention(self) -> bool:
+        """The panel to look at: it has a bright frame."""
+        return self._attention
+
+    @attention.setter
+    def attention(self, on: bool) -> None:
+        if on != self._attention:
+            self._attention = on
+            self.update()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """What can be taken out of this panel; the view's own menus come first."""
+        self.export_wanted.emit(event.globalPos())
+        event.accept()
+
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card: the dock's own look is a box with a native title."""
-        draw_card(self, self.theme)
+        draw_card(self, self.theme, self._attention)
 
 
 class CardFrame(QWidget):
@@ -284,12 +309,13 @@ class CardFrame(QWidget):
         draw_card(self, self.theme)
 
 
-def draw_card(widget: QWidget, theme: Theme) -> None:
-    """Fill ``widget`` with a rounded panel of the theme."""
+def draw_card(widget: QWidget, theme: Theme, bright: bool = False) -> None:
+    """Fill ``widget`` with a rounded panel of the theme; ``bright``: with a frame that is not to be overlooked."""
     painter = QPainter(widget)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.fillRect(widget.rect(), theme.color("ui.window"))
-    painter.setPen(QPen(theme.color("ui.border"), 1))
+    width = 2.5 if bright else 1.0
+    painter.setPen(QPen(theme.color("ui.accent" if bright else "ui.border"), width))
     painter.setBrush(theme.color("ui.panel"))
-    painter.drawRoundedRect(QRectF(widget.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
+    painter.drawRoundedRect(QRectF(widget.rect()).adjusted(width / 2, width / 2, -width / 2, -width / 2), 6, 6)
     painter.end()

@@ -35,11 +35,20 @@ class Selection(QObject):
 
     changed = Signal()
     focus_changed = Signal()
+    range_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.now = Picked()
         self.focus = Focus()
+        self.range: tuple[int, int] | None = None
+        """The part of time that charts and timeline show, ns; None: all of it."""
+
+    def set_range(self, shown: tuple[int, int] | None) -> None:
+        """Show another part of time, everywhere."""
+        if shown != self.range:
+            self.range = shown
+            self.range_changed.emit()
 
     def select_page(self, pfn: int) -> None:
         """Pick a page frame; objects and nodes on other frames are let go."""

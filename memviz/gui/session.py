@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from memviz.gui.render.event_log import EventLog
 from memviz.gui.render.event_text import Names
 from memviz.gui.render.history import History
+from memviz.gui.render.series import Series
 from memviz.gui.selection import Selection
 from memviz.kernel.page import GFP_KERNEL
 from memviz.snapshot import Outcome, Snapshot
@@ -26,6 +27,7 @@ from memviz.sources.base import (
     Run,
     SetFocus,
     SetPolicy,
+    SetWorkload,
     Speed,
     Step,
 )
@@ -72,6 +74,7 @@ class Session(QObject):
         self.client: Client | None = None
         self.snapshot: Snapshot | None = None
         self.history = History()
+        self.series = Series()
         self.log = EventLog()
         self.names = Names()
         self.failure = ""
@@ -99,6 +102,8 @@ class Session(QObject):
         self.close()
         self.snapshot = None
         self.history.clear()
+        self.series.clear()
+        self.selection.set_range(None)
         self.log.clear()
         self.failure = ""
         self.outcome = None
@@ -144,6 +149,7 @@ class Session(QObject):
         if snapshot.seq != self._last_seq:
             self._last_seq = snapshot.seq
             self.history.add(snapshot)
+            self.series.add(snapshot)
             self.log.add(snapshot.events, snapshot.lost_events)
             self.names = Names.of(snapshot)
         if snapshot.state == "failed":
@@ -233,6 +239,10 @@ class Session(QObject):
     def set_policy(self, name: str, value: str) -> None:
         """Turn a switch of the engine."""
         self.send(SetPolicy(name, value), f"Setting {name} to {value} …")
+
+    def set_workload(self, name: str, value: str) -> None:
+        """Turn a control of the workload."""
+        self.send(SetWorkload(name, value), f"Setting {name} to {value} …")
 
     def set_speed(self, ops_per_s: int) -> None:
         """Hold the source to a speed; 0: as fast as it can."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from PySide6.QtCore import QByteArray, QSettings
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Grows when docks change so much that an old layout would hide something."""
 
 

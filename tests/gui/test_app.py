@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.app import DEFAULT_SCENARIO, WindowOptions, list_scenarios, run_window
 from memviz.gui.settings import Settings
+from memviz.scenario import names
 
 
 def children(of: int) -> list[int]:
@@ -56,13 +56,16 @@ def test_an_unknown_scenario_is_one_line_and_exit_code_2(capsys: pytest.CaptureF
     assert "did you mean 'aged-file-server'?" in said
 
 
-def test_the_last_scenario_is_opened_again_if_it_is_still_there(qtbot: QtBot) -> None:
-    QCoreApplication.setOrganizationName("memviz")
-    QCoreApplication.setApplicationName("memviz")
-    Settings().scenario = "gone-meanwhile"
-    scenarios, first = list_scenarios(WindowOptions(seed=3))
-    assert first == DEFAULT_SCENARIO
-    assert [one.title for one in scenarios if one.name == first] == ["Aged file server, seed 3"]
+def test_without_a_scenario_the_start_page_comes_first(qtbot: QtBot) -> None:
+    entries, first = list_scenarios(WindowOptions())
+    assert first == ""
+    assert [one.name for one in entries] == names()
+    aged = next(one for one in entries if one.name == "aged-file-server")
+    assert aged.entry is not None
+    assert aged.entry.question.startswith("Why does an order-9 request fail")
+    assert aged.entry.moments == 3
+    assert aged.guided is not None
+    assert list_scenarios(WindowOptions(screenshot="x.png"))[1] == "aged-file-server"
 
 
 def test_a_picture_of_a_real_run(qtbot: QtBot, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLine
 
 from memviz.gui.controls import Chooser, Table
 from memviz.gui.panel import View, draw_empty
+from memviz.gui.render import tables
 from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, NOTABLE, EventFilter, EventLog, arguments_of, let_through
 from memviz.gui.render.event_text import Names, pfn_of, text_of, tone_of
 from memviz.gui.render.numbers import count, instant
@@ -282,6 +283,14 @@ class EventsView(View):
         if self._log.lost:
             words += f" · {count(self._log.lost)} lost"
         self.header.subtitle = words
+
+    def as_table(self) -> tables.Table | None:
+        """The events that the filter lets through, newest first."""
+        rows: list[list[object]] = []
+        for row in range(self.model.rowCount()):
+            event = self.model.event_at(row)
+            rows.append([int(event["seq"]), int(event["time"]), int(event["cpu"]), self.model.words(row)])
+        return ["seq", "time_ns", "cpu", "event"], rows
 
     def theme_changed(self) -> None:
         """Colours come from the model."""

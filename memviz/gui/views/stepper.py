@@ -28,7 +28,7 @@ from memviz.snapshot import Race, RaceCpu, Snapshot
 from memviz.sources.base import Command, Run, SetWorkload, Step, StepBack, StepCpu
 
 LIST_W: Final = 238
-ABOUT_H: Final = 132
+ABOUT_H: Final = 150
 TO_THE_END: Final = 1 << 20
 _PAD: Final = 8
 

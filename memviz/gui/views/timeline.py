@@ -12,6 +12,7 @@ from memviz.gui.panel import View
 from memviz.gui.render.curve import peaks
 from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, History, Marker
 from memviz.gui.render.numbers import seconds
+from memviz.gui.render.tables import Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.snapshot import Snapshot
@@ -41,13 +42,12 @@ class TimelineView(View):
         self.history = history
         self.order = 9
         self._version = -1
-        self._range: tuple[int, int] | None = None
-        """Part of time that is shown; None: all, and what is to come."""
         self._drag_from: tuple[float, tuple[int, int]] | None = None
         self._dragged = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 44)
         selection.changed.connect(self.update)
+        selection.range_changed.connect(self.update)
         self.set_order(9)
 
     def sizeHint(self) -> QSize:
@@ -76,6 +76,21 @@ class TimelineView(View):
         self.header.subtitle = f"unusable index, order {self.order}{now}     {signs}"
 
     # -- time and pixels
+
+    @property
+    def _range(self) -> tuple[int, int] | None:
+        """Part of time that is shown, here and in the charts; None: all, and what is to come."""
+        return self.selection.range
+
+    @_range.setter
+    def _range(self, shown: tuple[int, int] | None) -> None:
+        self.selection.set_range(shown)
+
+    def as_table(self) -> Table | None:
+        """The curve: an index of every order at every instant."""
+        header = ["time_ns", *(f"unusable_index_order_{order}" for order in range(self.history.values.shape[1]))]
+        rows = zip(self.history.times.tolist(), self.history.values.tolist(), strict=True)
+        return header, [[time, *row] for time, row in rows]
 
     def shown(self) -> tuple[int, int]:
         """First and last instant that are shown, ns."""

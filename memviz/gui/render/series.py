@@ -1,0 +1,113 @@
+"""Figures over time, bounded: slab utilisation, free memory, and how requests of each order went. No Qt."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from memviz.kernel import trace
+from memviz.kernel.page import NR_PAGE_ORDERS
+from memviz.snapshot import Snapshot
+
+WATCHED: Final = ("xa_node", "dentry", "ext4_inode_cache")
+"""Caches that have a curve of their own."""
+COLUMNS: Final = ("all slabs", *WATCHED, "memory free", "memory in slabs")
+"""Thousandths: objects in use of all that the slabs could hold; page frames of all that are managed."""
+
+
+def figures(snapshot: Snapshot) -> list[int]:
+    """One value for each of ``COLUMNS``, thousandths; -1: unknown or nothing there."""
+    by_name = {cache.name: cache for cache in snapshot.caches}
+    active = sum(cache.active for cache in snapshot.caches)
+    total = sum(cache.total for cache in snapshot.caches)
+    out = [_part(active, total)]
+    for name in WATCHED:
+        cache = by_name.get(name)
+        out.append(_part(cache.active, cache.total) if cache is not None else -1)
+    managed = sum(zone.managed for zone in snapshot.zones)
+    out.append(_part(sum(zone.free + zone.pcp for zone in snapshot.zones), managed))
+    out.append(_part(sum(cache.slabs << cache.order for cache in snapshot.caches), managed))
+    return out
+
+
+def _part(some: int, whole: int) -> int:
+    return min(1000, some * 1000 // whole) if whole > 0 else -1
+
+
+class Series:
+    """``COLUMNS`` over time; when full, every second point is dropped and points come half as often."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._times = np.zeros(capacity, np.int64)
+        self._values = np.zeros((capacity, len(COLUMNS)), np.int16)
+        self._nr = 0
+        self._every_ns = 0
+        self.ok = [0] * NR_PAGE_ORDERS
+        """Requests of each order that succeeded."""
+        self.failed = [0] * NR_PAGE_ORDERS
+        """Requests and allocations of each order that failed."""
+        self._last_event = -1
+        self.version = 0
+
+    @property
+    def times(self) -> npt.NDArray[np.int64]:
+        """When, ns, ascending: shape (n,)."""
+        return self._times[: self._nr]
+
+    @property
+    def values(self) -> npt.NDArray[np.int16]:
+        """Thousandths at these times; -1 unknown: shape (n, len(COLUMNS))."""
+        return self._values[: self._nr]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._nr = self._every_ns = 0
+        self.ok = [0] * NR_PAGE_ORDERS
+        self.failed = [0] * NR_PAGE_ORDERS
+        self._last_event = -1
+        self.version += 1
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Take what ``snapshot`` says about its instant. Time that goes back starts anew."""
+        if self._nr and snapshot.time_ns < self._times[self._nr - 1]:
+            self.clear()
+        self._count(snapshot)
+        if not snapshot.zones and not snapshot.caches:
+            return
+        if self._nr and snapshot.time_ns - int(self._times[self._nr - 1]) < max(1, self._every_ns):
+            return
+        if self._nr == len(self._times):
+            self._halve()
+        self._times[self._nr] = snapshot.time_ns
+        self._values[self._nr] = figures(snapshot)
+        self._nr += 1
+        self.version += 1
+
+    def _halve(self) -> None:
+        kept = self._nr // 2
+        self._times[:kept] = self._times[: self._nr : 2].copy()
+        self._values[:kept] = self._values[: self._nr : 2].copy()
+        self._nr = kept
+        self._every_ns = int(self._times[kept - 1] - self._times[0]) // max(1, kept - 1)
+
+    def _count(self, snapshot: Snapshot) -> None:
+        events = snapshot.events
+        if not events.size:
+            return
+        events = events[events["seq"] > self._last_event]
+        if not events.size:
+            return
+        self._last_event = int(events["seq"][-1])
+        wanted = np.isin(events["kind"], (trace.REQUEST_END, trace.ALLOC_FAILED))
+        for row in events[wanted]:
+            order = int(row["a"])
+            if not 0 <= order < NR_PAGE_ORDERS:
+                continue
+            # A request that fails says so twice, first as an allocation: that one is counted.
+            if int(row["kind"]) == trace.ALLOC_FAILED:
+                self.failed[order] += 1
+            elif int(row["b"]):
+                self.ok[order] += 1
+            self.version += 1
