@@ -72,11 +72,15 @@ class KernelNoise(Workload):
 
 
 class NetworkParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """``burst``: buffers a burst, ``order``: their size, ``hold``: bursts in flight, per CPU."""
+    """``burst``: buffers a burst, ``order``: their size, ``hold``: bursts in flight, per CPU.
+
+    ``period``: operations of the machine from quiet to busy and back; 0: always busy.
+    """
 
     burst: int = 8
     order: int = 3
     hold: int = 4
+    period: int = 0
 
 
 class Network(Workload):
@@ -100,9 +104,13 @@ class Network(Workload):
         """Receive one burst; free the oldest."""
         alloc = self.machine.page_alloc
         flight = self.flight[cpu]
+        period = self.params.period
+        if period and self.machine.ops // period % 2 == 0:
+            if flight:
+                self.give_back(flight.pop(0))
+            return
         while len(flight) >= self.params.hold:
-            for pfn, order in flight.pop(0):
-                alloc.free_pages(pfn, order)
+            self.give_back(flight.pop(0))
         burst: list[tuple[int, int]] = []
         for _ in range(self.params.burst):
             order = self.params.order
@@ -114,6 +122,11 @@ class Network(Workload):
             if got is not None:
                 burst.append((got, order))
         flight.append(burst)
+
+    def give_back(self, burst: list[tuple[int, int]]) -> None:
+        """The packets have been read."""
+        for pfn, order in burst:
+            self.machine.page_alloc.free_pages(pfn, order)
 
 
 class HugePagesParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
