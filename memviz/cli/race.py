@@ -38,6 +38,18 @@ def run(name: str, variant: str, seed: int | None, schedules: int | None, thorou
     return 0 if found.expected else 1
 
 
+def check(name: str, memory_mib: int | None) -> None:
+    """See that there is such a case to open. Raises UsageError."""
+    _find(name)
+    if memory_mib is not None:
+        raise click.UsageError(f"--memory-mib says nothing to {name}")
+
+
+def report(name: str, seed: int | None) -> str:
+    """What is found about a case, as JSON."""
+    return examine(_find(name), seed=seed).as_json()
+
+
 def _find(name: str) -> RaceCase:
     try:
         return find(name)

@@ -170,7 +170,7 @@ class RaceSource:
             ops=stepper.position,
             title=self.title,
             source="simulation",
-            state=self._state,
+            state="ended" if stepper.ended else self._state,
             zones=convert_pages.zones(lab.pages),
             pages=pages,
             pageblock_mt=convert_pages.pageblock_mt(lab.pages.mem),

@@ -134,7 +134,7 @@ def test_it_plays_at_its_pace_and_stops_at_the_verdict() -> None:
     assert shown.race.ended
     assert shown.race.verdict.startswith("unlock of a wild pointer")
     source.command(3, Run())
-    assert source.snapshot().state == "paused"
+    assert source.snapshot().state == "ended"
     source.command(4, Pause())
     source.command(5, Speed(1))
     source.command(6, StepBack(10))
