@@ -4,7 +4,6 @@
 
 SCENARIO ?= aged-file-server
 SEED     ?= 7
-AFTER    ?= 20
 OUT      ?= build/run
 BIN      := .venv/bin
 
@@ -14,12 +13,7 @@ run: setup-run
 ifneq ($(DISPLAY)$(WAYLAND_DISPLAY),)
 	$(BIN)/memviz $(SCENARIO)
 else
-	@mkdir -p $(OUT)
-	$(BIN)/memviz run $(SCENARIO) --seed $(SEED) --report json > $(OUT)/$(SCENARIO).json
-	QT_QPA_PLATFORM=offscreen $(BIN)/memviz $(SCENARIO) --seed $(SEED) --screenshot $(OUT)/$(SCENARIO).png --after $(AFTER)
-	@echo "There is no display here, so the same was done without one:"
-	@echo "  report:             $(abspath $(OUT))/$(SCENARIO).json"
-	@echo "  picture of window:  $(abspath $(OUT))/$(SCENARIO).png"
+	@env -u QT_QPA_PLATFORM $(BIN)/memviz $(SCENARIO) --seed $(SEED) --folder $(OUT)
 endif
 
 test: lint unit digest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from memviz.cli import options
+from memviz.cli import options, race
 from memviz.sources.headless import run_scenario
 
 _PICTURE_AFTER_S = 8.0
@@ -30,11 +30,31 @@ _FOLDER = "memviz-out"
     show_default=True,
     help="Seconds until the picture is taken.",
 )
-def command(scenario: str, seed: int | None, memory_mib: int | None, screenshot: Path | None, after: float) -> int:
+@click.option(
+    "--scripted",
+    is_flag=True,
+    help="With --screenshot: play the scenario's script, and take the picture when it has ended.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=_FOLDER,
+    show_default=True,
+    help="Where report and picture go when there is no display.",
+)
+def command(
+    scenario: str,
+    seed: int | None,
+    memory_mib: int | None,
+    screenshot: Path | None,
+    after: float,
+    scripted: bool,
+    folder: Path,
+) -> int:
     """Open the window on a scenario (the one that was open last, or aged-file-server).
 
-    Without a display the same is done without one: the scenario is run, and a report and a picture of the window are
-    left in a folder.
+    Without a display the same is done without one: the scenario's script is played, and a report and a picture of the
+    window behind it are left in a folder.
 
     \b
     Example: memviz aged-file-server --seed 7
@@ -44,20 +64,23 @@ def command(scenario: str, seed: int | None, memory_mib: int | None, screenshot:
         raise click.UsageError("real-trace has no window yet: use memviz run real-trace")
     name = scenario or options.DEFAULT_SCENARIO
     # Wrong input is told here, before anything opens, in one line.
-    options.check(name, seed, memory_mib)
+    if race.is_race(name):
+        race.check(name, memory_mib)
+    else:
+        options.check(name, seed, memory_mib)
+    if scripted and screenshot is None:
+        raise click.UsageError("--scripted belongs to --screenshot FILE: say where the picture goes")
     if _has_display():
-        return _window(scenario, seed, memory_mib, screenshot, after)
+        return _window(scenario, seed, memory_mib, screenshot, after, scripted)
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if screenshot is not None:
-        return _window(name, seed, memory_mib, screenshot, after)
-    folder = _folder()
-    loaded, machine = options.build(name, seed, memory_mib)
+        return _window(name, seed, memory_mib, screenshot, after, scripted)
+    # Raises OSError with its name when that cannot be made.
+    folder.mkdir(parents=True, exist_ok=True)
     report = folder / f"{Path(name).stem}.json"
     picture = folder / f"{Path(name).stem}.png"
-    report.write_text(
-        run_scenario(name, loaded, machine, progress=options.progress()).as_json() + "\n", encoding="utf-8"
-    )
-    code = _window(name, seed, memory_mib, picture, after)
+    report.write_text(_report(name, seed, memory_mib) + "\n", encoding="utf-8")
+    code = _window(name, seed, memory_mib, picture, after, scripted=True)
     if code == 0:
         click.echo("There is no display here, so the same was done without one:")
         click.echo(f"  report:                {report.resolve()}")
@@ -65,18 +88,26 @@ def command(scenario: str, seed: int | None, memory_mib: int | None, screenshot:
     return code
 
 
+def _report(name: str, seed: int | None, memory_mib: int | None) -> str:
+    """What a run has found, as JSON."""
+    if race.is_race(name):
+        return race.report(name, seed)
+    loaded, machine = options.build(name, seed, memory_mib)
+    return run_scenario(name, loaded, machine, progress=options.progress()).as_json()
+
+
 def _has_display() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
 
 
-def _folder() -> Path:
-    """Where the headless job leaves its files: a folder here. Raises OSError with its name when that cannot be made."""
-    folder = Path(_FOLDER)
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def _window(scenario: str, seed: int | None, memory_mib: int | None, screenshot: Path | None, after: float) -> int:
+def _window(
+    scenario: str,
+    seed: int | None,
+    memory_mib: int | None,
+    screenshot: Path | None,
+    after: float,
+    scripted: bool,
+) -> int:
     """Open the window; Qt is loaded here and nowhere before. Returns its exit code."""
     from memviz.gui.app import WindowOptions, run_window
 
@@ -87,5 +118,6 @@ def _window(scenario: str, seed: int | None, memory_mib: int | None, screenshot:
             memory_mib=memory_mib,
             screenshot=None if screenshot is None else str(screenshot),
             after=after,
+            scripted=scripted,
         )
     )

@@ -229,12 +229,18 @@ class SourceSpec:
 
 
 def simulation(
-    scenario: str, seed: int | None = None, memory_mib: int | None = None, guided: bool = False
+    scenario: str,
+    seed: int | None = None,
+    memory_mib: int | None = None,
+    guided: bool = False,
+    scripted: bool = False,
 ) -> SourceSpec:
-    """The spec of a simulated kernel. ``None`` leaves seed and size to the scenario."""
+    """The spec of a simulated kernel. ``None`` leaves seed and size to the scenario.
+
+    ``scripted``: what a person would do is done by the scenario's script, and the run ends with it."""
     return SourceSpec(
         "memviz.sources.simulation:SimulationSource",
-        {"scenario": scenario, "seed": seed, "memory_mib": memory_mib, "guided": guided},
+        {"scenario": scenario, "seed": seed, "memory_mib": memory_mib, "guided": guided, "scripted": scripted},
     )
 
 

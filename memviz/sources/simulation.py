@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -36,6 +36,7 @@ from memviz.sources.base import (
     Step,
 )
 from memviz.sources.convert_detail import page_detail
+from memviz.sources.detail import Detail
 from memviz.sources.play import PIECE, Play
 
 DETAIL_SHARE: Final = 0.007
@@ -60,27 +61,6 @@ LOOK: Final = {
     "policy": "policies",
 }
 """Where to look after a moment that doesn't say it."""
-
-T = TypeVar("T")
-
-
-class Detail(Generic[T]):
-    """Something that takes long to make, made again only as often as a share of the time allows."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made = 0.0
-        self._took = 0.0
-        self._value: T | None = None
-
-    def get(self, share: float) -> T:
-        """The value; a fresh one when making it takes at most ``share`` of the time since the last (1: always)."""
-        begin = time.process_time()
-        if self._value is None or share >= 1 or (begin - self._made) * share >= self._took:
-            self._value = self._make()
-            self._made = time.process_time()
-            self._took = self._made - begin
-        return self._value
 
 
 def _nobody() -> None:
@@ -116,6 +96,8 @@ class SimulationSource:
         self._singly = False
         self.focus = Focus()
         self._state = "running"
+        self._notice = ""
+        self._until_end = scripted and not guided
         self._seq = 0
         self._event_seq = 0
         self._fresh = True
@@ -148,6 +130,8 @@ class SimulationSource:
         if self._speed:
             return self._advance_paced(begin, seconds)
         endless = self.machine.ops + (1 << 40)
+        if self._until_end and self.machine.ops < self.play.ops:
+            endless = self.play.ops
         smp = self.machine.smp
         while True:
             now = time.perf_counter()
@@ -155,6 +139,7 @@ class SimulationSource:
             if smp.lanes_on:
                 self._lanes_due = now + LANES_S
             self.run_piece(endless, False)
+            self._end_with_script()
             smp.lanes_on = True  # commands are few, and everything about them is worth seeing
             if self._state != "running" or time.perf_counter() - begin >= seconds:
                 return True
@@ -169,10 +154,18 @@ class SimulationSource:
         by_piece = self._speed >= PIECE * _SMOOTH_HZ
         while self.machine.ops + (PIECE if by_piece else 1) <= due:
             self.run_piece(due if by_piece else self.machine.ops + 1, not by_piece)
+            self._end_with_script()
             worked = True
             if self._state != "running" or time.perf_counter() - begin >= seconds:
                 break
         return worked
+
+    def _end_with_script(self) -> None:
+        """A scripted run stops behind its last moment; whoever wants may let it go on."""
+        if self._until_end and self.machine.ops >= self.play.ops:
+            self._until_end = False
+            self._state = "ended"
+            self._fresh = True
 
     def _pace(self) -> None:
         self._pace_begin = time.perf_counter()
@@ -287,6 +280,7 @@ class SimulationSource:
             passes = [one for one in self.machine.passes if one.end <= ended][-len(self.machine.slub.caches) :]
             self._defrag = convert_request.defrag_report(passes) if passes else None
         self._fresh = True
+        self._notice = "" if self.play.guided else f"{moment.say} {self.play.told}".strip()
         if self.play.guided:
             self._moment_ops = self.machine.ops
             self._state = "paused"
@@ -370,6 +364,7 @@ class SimulationSource:
             outcomes=self._outcomes,
             policies=tuple(machine.policies.items()),
             speed=self._speed,
+            notice=self._notice,
             guide=self._guide(),
             controls=controls.of(self.machine, self.workloads),
         )

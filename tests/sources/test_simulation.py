@@ -320,6 +320,23 @@ def test_the_script_of_a_window_leaves_the_buttons_to_the_person(scenario: str) 
     assert [request.order for request in scripted.machine.requests] == [2]
 
 
+def test_a_scripted_run_ends_with_its_script_and_tells_it(scenario: str) -> None:
+    source = SimulationSource(scenario, scripted=True)
+    told: list[str] = []
+    while source.snapshot().state == "running":
+        assert source.advance(0.01)
+        told.append(source.snapshot().notice)
+    ended = source.snapshot()
+    assert (ended.state, ended.ops) == ("ended", 2000)
+    assert "defrag_mode is 1 from now on." in told
+    assert ended.notice == source.machine.requests[-1].verdict
+    assert source.advance(0.01) is False
+    do(source, Run())
+    assert source.advance(0.01)
+    assert source.snapshot().state == "running"
+    assert source.machine.ops > 2000
+
+
 def test_what_cannot_be_made_says_why_in_one_sentence(scenario: str) -> None:
     with pytest.raises(SourceError, match="no scenario is called 'nothing'"):
         SimulationSource("nothing")
