@@ -55,6 +55,11 @@ def progress() -> Callable[[int, int], None] | None:
     return show
 
 
+def tell(sentence: str) -> None:
+    """Say something beside the output."""
+    click.echo(sentence, err=True)
+
+
 def load(name: str) -> scenarios.Scenario:
     """The scenario called ``name``. Raises ScenarioError, one sentence, with what is nearest."""
     near = difflib.get_close_matches(name, [REAL_TRACE], n=1)

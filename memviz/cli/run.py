@@ -30,6 +30,7 @@ _SAMPLE = "traces/linux-6.18.txt.xz"
 @click.option("--schedules", type=click.IntRange(1), help="With race-…: how many schedules to try.")
 @click.option("--variant", default="", help="With race-…: only this variant of the case.")
 @click.option("--thorough", is_flag=True, help="With race-…: every schedule with two or three preemptions, too.")
+@click.option("--record", metavar="FILE", default="", help="Write the run to FILE.memviz, to play or to go on from.")
 @click.option("--report", type=click.Choice(["text", "json"]), default="text", help="Form of the report.")
 @click.option("--json", "as_json", is_flag=True, help="Short for --report json.")
 def command(
@@ -41,6 +42,7 @@ def command(
     schedules: int | None,
     variant: str,
     thorough: bool,
+    record: str,
     report: str,
     as_json: bool,
 ) -> int:
@@ -50,10 +52,13 @@ def command(
 
     \b
     Example: memviz run aged-file-server --seed 7 --report json
+             memviz run aged-file-server --record aged.memviz
              memviz run real-trace --trace my-trace.txt
              memviz run race-posted-unlock --schedules 1000
     """
     as_json = as_json or report == "json"
+    if record and (race.is_race(scenario) or scenario == options.REAL_TRACE):
+        raise click.UsageError(f"--record belongs to scenarios, not to {scenario}")
     if race.is_race(scenario):
         if ops is not None or memory_mib is not None or trace is not None:
             raise click.UsageError(f"--ops, --memory-mib and --trace say nothing to {scenario}")
@@ -69,7 +74,7 @@ def command(
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
     loaded, machine = options.build(scenario, seed, memory_mib)
     try:
-        result = run_scenario(scenario, loaded, machine, ops, options.progress())
+        result = run_scenario(scenario, loaded, machine, ops, options.progress(), record, options.tell)
     except (KernelBug, AssertionError) as error:
         config = machine.config
         again = f"memviz run {scenario} --seed {config.seed} --memory-mib {config.memory_mib}"

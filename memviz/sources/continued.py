@@ -37,7 +37,6 @@ _COMMANDS: Final[dict[str, type[Command]]] = {
         base.SetWorkload,
     )
 }
-_ENDLESS: Final = 1 << 60
 
 
 class ContinuedSource(SimulationSource):
@@ -82,7 +81,8 @@ class ContinuedSource(SimulationSource):
     def _do_next(self) -> None:
         until = self._left[0].ops if self._left else self._goal.ops
         if self.machine.ops < until:
-            self.run_piece(_ENDLESS, self._wanted_singly)
+            # Where a recorded run stood, it stood between two pieces: one that ends here ended here then.
+            self.run_piece(until, self._wanted_singly)
             return
         if self.machine.ops > until:
             raise self._astray()
@@ -96,7 +96,9 @@ class ContinuedSource(SimulationSource):
         if done.name == "RunSingly":
             self._wanted_singly = bool(arguments["on"])
         elif done.name == "RunPiece":
-            self.run_piece(_ENDLESS, self._wanted_singly)
+            self.run_piece(self.machine.ops + 1, self._wanted_singly)
+        elif done.name == "Moments":
+            self.first_moments()
         elif done.name in _COMMANDS:
             super().command(0, msgspec.convert(arguments, _COMMANDS[done.name]))
             self._state = "running"

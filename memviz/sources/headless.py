@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from memviz.analysis.report import Happened, RunReport
 from memviz.kernel.machine import Machine
 from memviz.scenario import Moment, Scenario
 from memviz.sources import convert_pages, convert_request, convert_slabs
 from memviz.sources.play import Play
+from memviz.sources.recorded import RecordedSource
+from memviz.sources.simulation import SimulationSource
 
 
 def run_scenario(
@@ -17,17 +20,33 @@ def run_scenario(
     machine: Machine,
     ops: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    record: str = "",
+    recorded: Callable[[str], None] | None = None,
 ) -> RunReport:
     """Run ``scenario`` on its machine with every moment of its script, check every invariant, and report.
 
     ``ops`` None: as long as the scenario says. ``progress(done, all)`` is called now and then. Raises KernelBug when
     the machine breaks a rule, AssertionError (one sentence) when an invariant does not hold at the end.
+
+    ``record``: a file to write the run to, on a machine like ``machine``; ``recorded`` is told what became of it.
+    Raises RecordingError when that cannot be begun.
     """
-    play = Play(scenario, machine, ops=ops)
+    if record:
+        source = SimulationSource(scenario, machine.config.seed, machine.config.memory_mib, True, ops)
+        play, machine = source.play, source.machine
+    else:
+        source, play = None, Play(scenario, machine, ops=ops)
     story = _Story(play)
     play.on_moment = story.tell
-    play.run(play.ops, None if progress is None else lambda: progress(machine.ops, play.ops))
-    machine.check()
+    with _recording(source, record, recorded) as look:
+
+        def worked() -> None:
+            look()
+            if progress is not None:
+                progress(machine.ops, play.ops)
+
+        play.run(play.ops, worked)
+        machine.check()
     frames = convert_pages.pages(machine.mem)
     return RunReport(
         scenario=name,
@@ -49,6 +68,29 @@ def run_scenario(
         contiguity=convert_pages.contiguity_of(machine.slub, frames),
         counters=dict(convert_pages.counters(machine.page_alloc)),
     )
+
+
+@contextmanager
+def _recording(
+    source: SimulationSource | None, path: str, told: Callable[[str], None] | None
+) -> Iterator[Callable[[], None]]:
+    """A recording around a run; gives what to call behind every piece of it."""
+    if source is None:
+        yield lambda: None
+        return
+    source.machine.smp.lanes_on = False  # it costs a third of the speed, and nobody sits there who looks closely
+    recording = RecordedSource(source)
+    recording.start(path)
+    source.first_moments()
+    try:
+        yield recording.worked
+    except Exception as error:
+        recording.failed(error)
+        raise
+    finally:
+        sentence = recording.stop()
+        if told is not None:
+            told(sentence)
 
 
 class _Story:

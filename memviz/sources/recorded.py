@@ -21,7 +21,7 @@ from memviz.sources.base import Command, Record, Repeatable, Source, SourceError
 _KEPT: Final = 50_000
 """Events, and segments of lanes, that are kept for whoever comes later."""
 _PATIENCE_S: Final = 0.6 / RATE
-"""How much longer than due the recording waits for a Snapshot of the window."""
+"""How much longer than due the recording waits for the next pull of a window that pulls."""
 _DIGEST_SHARE: Final = 0.003
 _OUTCOMES: Final = 16
 
@@ -76,17 +76,24 @@ class RecordedSource:
         self._status: Recording | None = None
         self._journal = 0
         self._changed = False
-        self._taken = 0.0
+        self._pulled = 0.0
         self._digest_due = 0.0
         self._for_window = _Pending()
         self._for_file = _Pending()
         self._outcomes: tuple[Outcome, ...] = ()
         self._working = False
+        self._end = ""
+        """What became of the last recording, in a sentence."""
 
     @property
     def recording(self) -> bool:
         """A file is being written."""
         return self._recorder is not None
+
+    @property
+    def status(self) -> Recording | None:
+        """What became of the last recording that ended, or how far one was when it was last looked at."""
+        return self._status
 
     # -- the source
 
@@ -96,17 +103,25 @@ class RecordedSource:
         try:
             worked = self.inner.advance(seconds)
         except Exception as error:
-            self._record_end(error)
+            self.failed(error)
             raise
         finally:
             self._working = False
-        self._changed = self._changed or worked
-        self._record_if_due()
+        if worked:
+            self.worked()
+        else:
+            self._record_if_due()
         return worked
+
+    def worked(self) -> None:
+        """The source has changed, and stands between two operations: record it if it is time."""
+        self._changed = True
+        self._record_if_due()
 
     def snapshot(self) -> Snapshot:
         """This instant, for the window."""
         snapshot, cost_s = self._take()
+        self._pulled = time.monotonic()
         recorder = self._recorder
         if recorder is not None:
             # In the middle of its work the source stands where no run can be taken up again.
@@ -119,7 +134,7 @@ class RecordedSource:
         if recorder is not None:
             self._status = recorder.status()
             if self._status.failure:
-                self._stop()
+                self.stop()
         return replace(snapshot, recording=self._status, outcomes=outcomes)
 
     def command(self, number: int, command: Command) -> None:
@@ -129,14 +144,14 @@ class RecordedSource:
             try:
                 self.inner.command(number, command)
             except Exception as error:
-                self._record_end(error)
+                self.failed(error)
                 raise
             finally:
                 self._working = False
             self._changed = True
             return
         try:
-            sentence = self._start(command.path) if isinstance(command, Record) else self._stop()
+            sentence = self.start(command.path) if isinstance(command, Record) else self.stop()
             outcome = Outcome(number, type(command).__name__, True, sentence)
         except SourceError as error:
             outcome = Outcome(number, type(command).__name__, False, f"{error}.")
@@ -149,42 +164,43 @@ class RecordedSource:
 
     def close(self) -> None:
         """Finish the file, and close the source."""
-        self._stop()
+        self.stop()
         self.inner.close()
 
     # -- the recording
 
-    def _start(self, path: str) -> str:
-        self._stop()
+    def start(self, path: str) -> str:
+        """Begin a recording; says so in a sentence. Raises RecordingError."""
+        self.stop()
         meta: dict[str, object] = {"title": self.inner.title}
         if isinstance(self.inner, Repeatable):
             meta["origin"] = self.inner.origin()
         self._recorder = Recorder(path, meta)
         self._journal = 0
         self._changed = True
-        self._taken = 0.0
         self._digest_due = 0.0
         self._for_file = _Pending()
         self._record_if_due()
         self._status = self._recorder.status()
         return f"Recording to {self._recorder.path}."
 
-    def _stop(self) -> str:
+    def stop(self) -> str:
+        """Finish the recording; says in a sentence what has become of it."""
         recorder, self._recorder = self._recorder, None
         if recorder is None:
-            return "Nothing was being recorded."
+            return self._end or "Nothing was being recorded."
         if self._changed and not recorder.status().failure:
             self._record(self._take_for_file(), 0.0, recorder)
         self._status = status = recorder.close()
-        if status.failure:
-            return status.failure
         missed = f" {status.missed:,} are missing, for the disk was too slow." if status.missed else ""
-        return f"Recorded {status.instants:,} instants, {status.bytes / 1e6:.1f} MB, to {status.path}.{missed}"
+        size = f"{status.bytes / 1e6:.1f} MB"
+        self._end = status.failure or f"Recorded {status.instants:,} instants, {size}, to {status.path}.{missed}"
+        return self._end
 
     def _record_if_due(self) -> None:
         recorder = self._recorder
         now = time.monotonic()
-        if recorder is None or not self._changed or now - self._taken < 1 / RATE + _PATIENCE_S or not recorder.due():
+        if recorder is None or not self._changed or now - self._pulled < 1 / RATE + _PATIENCE_S or not recorder.due():
             return
         begin = time.thread_time()
         snapshot = self._take_for_file()
@@ -193,12 +209,12 @@ class RecordedSource:
     def _take(self) -> tuple[Snapshot, float]:
         begin = time.thread_time()
         snapshot = self.inner.snapshot()
-        self._taken = time.monotonic()
         return snapshot, time.thread_time() - begin
 
     def _take_for_file(self) -> Snapshot:
         snapshot, _ = self._take()
-        self._for_window.add(snapshot)
+        if self._pulled:  # somebody looks, and would miss what comes only once
+            self._for_window.add(snapshot)
         return snapshot
 
     def _record(self, snapshot: Snapshot, cost_s: float, into: Recorder | None = None) -> None:
@@ -223,7 +239,7 @@ class RecordedSource:
         self._digest_due = end + (end - begin) / _DIGEST_SHARE
         return digest
 
-    def _record_end(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """The source has failed: its last state, and why, are the recording's end."""
         recorder = self._recorder
         if recorder is None:
@@ -234,4 +250,4 @@ class RecordedSource:
             self._record(snapshot, 0.0)
         except Exception:
             self._changed = False  # it can't be looked at any more: what was recorded must do
-        self._stop()
+        self.stop()

@@ -156,7 +156,7 @@ def test_another_future_is_another(run: Run1) -> None:
     source = ContinuedSource(str(run.path))
     arrive(source)
     assert source.snapshot().state == "paused"
-    assert source.snapshot().notice == ""
+    assert "Running again" not in source.snapshot().notice
     source.command(1, SetPolicy("dentries", "fixed"))
     source.command(2, Step(200))
     assert source.digest() != run.inner.digest()
@@ -272,6 +272,7 @@ def test_a_loop_begins_again(run: Run1) -> None:
     source = PlaybackSource(str(run.path))
     with Reader(run.path) as reader:
         begin, end = reader.times_of(2)[0], reader.times_of(5)[0]
+        first, last = reader.find_from(begin) - 1, reader.find(end) - 1
     source.command(1, Loop(begin, end))
     source.command(2, Rate(50.0))
     source.command(3, Run())
@@ -284,8 +285,8 @@ def test_a_loop_begins_again(run: Run1) -> None:
         seen.add(shown.playback.at)  # type: ignore[union-attr]
         wound.add(shown.playback.wound)  # type: ignore[union-attr]
     assert len(wound) == 4
-    assert min(seen) >= 1
-    assert max(seen) <= 4
+    assert first <= min(seen)
+    assert max(seen) <= last
     source.command(4, Loop(9, 3))
     assert source.snapshot().outcomes[-1].sentence == "A loop must end after it begins."
     source.command(5, Loop(-1, -1))
