@@ -251,7 +251,7 @@ def test_without_a_display_a_report_and_a_picture_are_left(scenario: Path, tmp_p
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
-        [sys.executable, "-m", "memviz.cli.main", str(scenario), "--after", "1"],
+        [sys.executable, "-m", "memviz.cli.main", str(scenario), "--folder", "deep/memviz-out"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -260,8 +260,15 @@ def test_without_a_display_a_report_and_a_picture_are_left(scenario: Path, tmp_p
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    report, picture = tmp_path / "memviz-out/small.json", tmp_path / "memviz-out/small.png"
+    report, picture = tmp_path / "deep/memviz-out/small.json", tmp_path / "deep/memviz-out/small.png"
     assert str(report) in done.stdout
     assert str(picture) in done.stdout
     assert json.loads(report.read_text())["title"] == "Small"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scripted_says_where_it_belongs(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = memviz(capsys, scenario, "--scripted")
+    assert done.code == 2
+    assert done.err.startswith("memviz: --scripted belongs to --screenshot FILE: say where the picture goes")
+    assert done.err.count("\n") == 1

@@ -87,6 +87,41 @@ def test_a_picture_of_a_real_run(qtbot: QtBot, tmp_path: Path, capsys: pytest.Ca
     assert Settings().scenario == ""
 
 
+SCRIPT = """\
+title = "Scripted"
+summary = "s"
+question = "q"
+lesson = "l"
+ops = 400
+
+[machine]
+memory_mib = 32
+cpus = 2
+seed = 3
+
+[[workload]]
+kind = "file-server"
+params = { files = 60, pages = 60 }
+
+[[moment]]
+at = 400
+do = "request"
+order = 3
+"""
+
+
+def test_a_picture_of_a_script_is_taken_behind_its_end(qtbot: QtBot, tmp_path: Path) -> None:
+    scenario = tmp_path / "scripted.toml"
+    scenario.write_text(SCRIPT)
+    early, late = tmp_path / "early.png", tmp_path / "late.png"
+    size = (1300, 760)
+    unscripted = WindowOptions(scenario=str(scenario), screenshot=str(early), after=0.0, size=size)
+    assert run_window(unscripted) == 0
+    scripted = WindowOptions(scenario=str(scenario), screenshot=str(late), after=0.0, scripted=True, size=size)
+    assert run_window(scripted) == 0
+    assert colours(late) > colours(early), "a map has more colours than an empty window"
+
+
 def test_a_picture_that_cannot_be_written_is_one_line(
     qtbot: QtBot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
