@@ -83,8 +83,8 @@ def run_window(options: WindowOptions) -> int:
             window.open_scenario(first)
             window.session.set_running(True)
         else:
+            window.show()  # first, or the focus would go to a panel behind the page
             window.show_gallery()
-            window.show()
         if options.screenshot is not None:
             take = partial(take_picture, window, options.screenshot, code)
             if options.scripted:

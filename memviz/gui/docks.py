@@ -59,13 +59,13 @@ class Docks:
         window, docks = self._window, self.all
         width, height = window.width() - 16, window.height() - 90
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        strip = max(80, int(height * 0.075))
+        strip = max(76, int(height * 0.075))
         lower = max(206, int(height * (1 - UPPER_SHARE)) - strip)
         upper = height - lower - strip
         window.resizeDocks([docks["heatmap"], docks["contiguity"], docks["timeline"]], [upper, lower, strip], down)
         left = int(width * LEFT_SHARE)
         window.resizeDocks([docks["heatmap"], docks["slab_grid"]], [left, width - left], across)
         right = [docks["slab_grid"], docks["xarray_tree"], docks["cpu_lanes"]]
-        window.resizeDocks(right, [int(upper * 0.37), int(upper * 0.38), int(upper * 0.25)], down)
+        window.resizeDocks(right, [int(upper * 0.34), int(upper * 0.42), int(upper * 0.24)], down)
         third = width // 3
         window.resizeDocks([docks["contiguity"], docks["request"], docks["events"]], [third, third, third], across)

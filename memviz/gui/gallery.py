@@ -135,7 +135,7 @@ class Gallery(QWidget):
         super().__init__(parent)
         self.setObjectName("gallery")
         self.setAccessibleName("Start page")
-        self.setAutoFillBackground(True)
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._theme = theme
         self._columns = 0
         self.can_close = False

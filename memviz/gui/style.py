@@ -84,7 +84,14 @@ QScrollBar::handle { background: $raised_hover; border-radius: 4px; min-height: 
 QScrollBar::handle:hover { background: $faint; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
-QScrollArea { background: transparent; border: 0; }
+QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0; }
+#gallery { background: $window; }
+#guide_bar QToolButton { border-color: $border; }
+#guide_bar QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
+#guide_bar QToolButton[accent="true"]:hover { background: $accent_hover; }
+#guide_bar QToolButton[accent="true"]:pressed { background: $accent_pressed; }
+#guide_bar QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
+#guide_bar QToolButton:focus { border: 2px solid $focus; }
 QGroupBox { border: 1px solid $border; border-radius: 6px; margin-top: 10px; padding: 8px; }
 QGroupBox::title { subcontrol-origin: margin; left: 10px; padding: 0 4px; color: $muted; }
 """)

@@ -27,7 +27,7 @@ CHARTS: Final = (
     ("success", "Success by order"),
 )
 ORDERS: Final = (3, 5, 7, 9, 10)
-_LEFT: Final = 34
+_LEFT: Final = 44
 _BOTTOM: Final = 18
 _TOP: Final = 22
 _MIN_SPAN_NS: Final = 100_000

@@ -49,7 +49,8 @@ class Switch(QWidget):
             row.addWidget(button)
             self.buttons[one] = button
         column.addLayout(row)
-        for words, tone in ((what[:1].upper() + what[1:] + "." if what else "", ""), (ORIGINS.get(name, ""), "muted")):
+        sentence = what if "." in what.split(" ")[0] else what[:1].upper() + what[1:]
+        for words, tone in ((f"{sentence}." if what else "", ""), (ORIGINS.get(name, ""), "muted")):
             if words:
                 label = QLabel(words)
                 label.setWordWrap(True)
@@ -174,10 +175,6 @@ class PoliciesView(View):
         for control in snapshot.controls:
             self.knobs[control.name].show_control(control)
 
-    def theme_changed(self) -> None:
-        """Fonts and colours come from the style sheet."""
-        super().theme_changed()
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw why there is nothing."""
         if not self.switches and not self.knobs:
@@ -189,6 +186,7 @@ class PoliciesView(View):
         self.switches.clear()
         self.knobs.clear()
         page = QWidget()
+        page.setObjectName("policies_page")
         column = QVBoxLayout(page)
         column.setContentsMargins(2, 0, 8, 4)
         column.setSpacing(0)

@@ -45,7 +45,7 @@ class TimelineView(View):
         self._drag_from: tuple[float, tuple[int, int]] | None = None
         self._dragged = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMinimumSize(200, 44)
+        self.setMinimumSize(200, 26)
         selection.changed.connect(self.update)
         selection.range_changed.connect(self.update)
         self.set_order(9)
