@@ -170,7 +170,7 @@ class Kernel:
             os.mkdir(self._instance)
             cpus = sorted(int(name[3:]) for name in os.listdir(f"{self._instance}/per_cpu"))
             self._write("trace_clock", "mono")
-            self._write("buffer_size_kb", str(max(256, min(4096, _BUFFER_KIB // len(cpus)))))
+            self._write("buffer_size_kb", str(max(256, min(8192, _BUFFER_KIB // len(cpus)))))
             formats = {}
             for event in (*EVENTS, *SAMPLED):
                 with contextlib.suppress(Refused):  # an older kernel lacks some

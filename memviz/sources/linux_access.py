@@ -177,7 +177,11 @@ class Helper:
                 f"{command[0]}: {error.strerror} (errno {error.errno}); install it, or run memviz with sudo", command[0]
             ) from error
         self._patience = patience
-        self._call("read", "vmstat")  # asks for the password, if it must
+        try:
+            self._call("read", "vmstat")  # asks for the password, if it must
+        except LiveError:
+            self.close()
+            raise
         self._patience = _ANSWER_S
 
     def _call(self, *request: object) -> bytes:
@@ -278,14 +282,16 @@ class Helper:
 
     def close(self) -> None:
         """As ``Access``; the helper ends when its input does."""
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         try:
             self._process.wait(2.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def helper_command(actions: bool = False) -> list[str]:

@@ -86,6 +86,11 @@ _FIXED: Final = np.isin(
     (page.OWNER_SLAB_XA, page.OWNER_SLAB_VFS, page.OWNER_SLAB, page.OWNER_PAGE_TABLE, page.OWNER_RESERVED),
 )
 """Owners that show that a pageblock is one of the kernel's."""
+_FLAGGED: Final = np.isin(
+    np.arange(256),
+    (page.OWNER_FREE, page.OWNER_ANON, page.OWNER_PAGE_CACHE, page.OWNER_HUGE, page.OWNER_PAGE_TABLE, page.OWNER_SLAB),
+)
+"""Owners whose page frames carry flags."""
 _TAIL: Final = 255
 _TAIL_BIT: Final = np.uint16(1 << (KPF["tail"] - 16))
 _THP_BIT: Final = np.uint16(1 << (KPF["thp"] - 16))
@@ -166,6 +171,10 @@ class FrameMap:
         """Frames that their flags call holes or reserved, by unit."""
         self.unmanaged = np.zeros(room // UNIT, np.bool_)
         """Units that nobody manages: as long as they are bare."""
+        self.dirty = np.zeros(room // UNIT, np.bool_)
+        """Units that the trace has touched since they were swept."""
+        self.trusted = False
+        """Every allocation since the last sweep was seen: memory that lost its flags without one is on a list."""
         self.learned = False
 
     def pages(self) -> Pages:
@@ -198,17 +207,20 @@ class FrameMap:
         flags = found.astype(np.uint8)
         bare = words == 0
         units = slice(start // UNIT, end // UNIT)
+        self.dirty[units] = False
         self.bare[units] = np.count_nonzero(bare.reshape(-1, UNIT), axis=1)
         self.outside[units] = np.count_nonzero((rank >= _RESERVED).reshape(-1, UNIT), axis=1)
         self.unmanaged[units] &= self.bare[units] == UNIT
         owner = self.owner[start:end]
+        if self.trusted:
+            self._lost_flags(start, end, bare)
         _OWNERS.take(rank, out=owner, mode="clip")
         order = self.order[start:end]
         tail = (high & _TAIL_BIT) != 0
         self._block_orders(order, rank, tail, low, flags)
         if ((high & _THP_BIT) != 0).any():
             _mark_huge(owner, order, high, rank)
-        _free_orders(order, rank == _FREE, flags)
+        free_orders(order, rank == _FREE, flags)
         order[(rank >= _RESERVED) & ~tail] = _TAIL
         self.flags[start:end] = flags
         self._bare_frames(start, end, bare)
@@ -219,6 +231,7 @@ class FrameMap:
         """A whole chunk without flags, or all free: nothing to look up."""
         units = slice(start // UNIT, end // UNIT)
         self.outside[units] = 0
+        self.dirty[units] = False
         if word:
             self.owner[start:end] = page.OWNER_FREE
             self.order[start:end] = _TAIL
@@ -228,6 +241,8 @@ class FrameMap:
             self.bare[units] = 0
             self.unmanaged[units] = False
         else:
+            if self.trusted:
+                self._lost_flags(start, end, np.ones(end - start, np.bool_))
             self.owner[start:end] = page.OWNER_KERNEL
             self.order[start:end] = 0
             self.flags[start:end] = page.PG_HEAD
@@ -250,6 +265,11 @@ class FrameMap:
             sizes = np.frexp(lengths[heads].astype(np.float32))[1] - 1
             order[begins[heads]] = np.minimum(sizes, page.MAX_PAGE_ORDER)
         flags |= (order != _TAIL).view(np.uint8)
+
+    def _lost_flags(self, start: int, end: int, bare: npt.NDArray[np.bool_]) -> None:
+        """Frames that had an owner and have no flag now, though nobody allocated them: they are on a per-CPU list."""
+        traced = self.traced[start:end]
+        traced[bare & _FLAGGED[self.owner[start:end]] & (traced != ALLOCATED)] = FREED
 
     def _bare_frames(self, start: int, end: int, bare: npt.NDArray[np.bool_] | None) -> None:
         """Frames without flags: on a per-CPU list where the trace saw them freed; not managed where a zone says so."""
@@ -333,7 +353,7 @@ def _mark_huge(owner: U8, order: U8, high: npt.NDArray[np.uint16], rank: U8) -> 
         owner[head : head + (1 << int(order[head]))] = page.OWNER_HUGE
 
 
-def _free_orders(order: U8, free: npt.NDArray[np.bool_], flags: U8) -> None:
+def free_orders(order: U8, free: npt.NDArray[np.bool_], flags: U8) -> None:
     """Orders of free blocks: two free neighbours that make an aligned block of the next order are one block."""
     if not free.any():
         return

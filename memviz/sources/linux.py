@@ -1,0 +1,414 @@
+"""This Linux machine as a source: its page frames, zones, slab caches and page traffic as Snapshots.
+
+A sweep over the page flags gives the map. Between sweeps the trace says which page frames were allocated and freed;
+what it touched is swept first, then what is on screen, then the rest, round and round. All of that together may use
+``SHARE`` of one CPU, after a first picture that is made at once. Each feature is tried, none is required: what is
+missing is in ``notice``, with what would bring it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, cast
+
+import numpy as np
+
+from memviz.analysis.contiguity import contiguity
+from memviz.kernel import page, trace
+from memviz.snapshot import (
+    U8,
+    Cache,
+    Focus,
+    Outcome,
+    PageDetail,
+    Snapshot,
+    Structured,
+    Zone,
+)
+from memviz.sources import linux_procfs as procfs
+from memviz.sources.base import Command, Compact, Defragment, Pause, RequestPages, Run, SetFocus, Speed, Step
+from memviz.sources.linux_access import Access, LiveError, Rights, connect
+from memviz.sources.linux_caches import CacheFinder
+from memviz.sources.linux_deltas import apply_events
+from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
+from memviz.sources.linux_tracefs import RingReader
+
+SHARE: Final = 0.10
+"""Of one CPU."""
+_SNAPSHOT_SHARE: Final = 0.05
+_SNAPSHOT_S: Final = 0.2
+_SAVED_S: Final = 0.2
+_TRACE_S: Final = 0.1
+_TEXT_S: Final = 1.0
+_SAMPLE_S: Final = 10.0
+_SAMPLE_FOR_S: Final = 0.02
+_EVENTS_MAX: Final = 20_000
+_SUB_BUFFERS: Final = 2048
+_OUTCOMES: Final = 16
+_OFF: Final = "actions on this machine are off; start memviz with --actions to allow them"
+
+
+class LinuxSource:
+    """The machine that this process runs on. Raises LiveError when not even its zones can be read."""
+
+    def __init__(
+        self,
+        rights: Rights = "auto",
+        actions: bool = False,
+        tracing: bool = True,
+        share: float = SHARE,
+        access: Access | None = None,
+    ) -> None:
+        self.title = "This machine"
+        self._missing: dict[str, str] = {}
+        self._access = access if access is not None else self._connect(rights, actions)
+        self._actions = actions
+        self._share = share
+        self._begin = time.monotonic()
+        self._cpu_begin = time.process_time()
+        self._state = "running"
+        self._seq = 0
+        self._notable: list[Structured] = []
+        self._lost = 0
+        self._lost_before = 0
+        self._lost_told = 0
+        self._outcomes: tuple[Outcome, ...] = ()
+        self._focus = Focus()
+        self._due: dict[str, float] = {}
+        self._snapshot_cost = 0.0
+        self._sampling = False
+        self._cursor = 0
+        self.sweeps = 0
+        """Whole sweeps so far."""
+        self.zones: tuple[Zone, ...] = ()
+        self.caches: tuple[Cache, ...] = ()
+        self.types: procfs.PageTypes | None = None
+        self._counters: tuple[tuple[str, int], ...] = ()
+        self._possible: tuple[int, ...] = ()
+        self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
+        nr = max((zone.start_pfn + zone.spanned for zone in self._infos), default=0)
+        self._words = np.zeros(CHUNK, np.uint64)
+        self.frames = self._map(nr)
+        self.finder = CacheFinder(self.frames)
+        self._block_mt = np.full(-(-self.frames.nr // page.PAGEBLOCK_NR_PAGES), 255, np.uint8)
+        self._ring: RingReader | None = None
+        try:
+            if tracing and self.frames.nr:
+                self._ring = self._trace()
+            self._texts()
+            if self.frames.nr:
+                sweep(self._access, self.frames, 1 if rights in ("pkexec", "sudo") else 2)
+                self._texts()
+                self._swept()
+        except BaseException:
+            self._access.close()  # a trace instance would outlive us
+            raise
+        self._spent_first = time.process_time() - self._cpu_begin
+
+    # -- making it
+
+    def _connect(self, rights: Rights, actions: bool) -> Access:
+        try:
+            return connect(rights, actions)
+        except LiveError as error:
+            self._missing["rights"] = str(error)
+            return connect("none")
+
+    def _map(self, nr: int) -> FrameMap:
+        """The map, empty when page flags can't be read."""
+        try:
+            self._access.page_flags_into(0, self._words[:UNIT])
+        except LiveError as error:
+            self._missing["page flags"] = str(error)
+            return FrameMap(0)
+        return FrameMap(nr)
+
+    def _trace(self) -> RingReader | None:
+        try:
+            told: dict[str, Any] = self._access.trace_start()
+            return RingReader(told["formats"], int(told["page"]))
+        except LiveError as error:
+            self._missing["trace"] = str(error)
+        return None
+
+    # -- working
+
+    def advance(self, seconds: float) -> bool:
+        """Work for about ``seconds`` where the budget allows. True: it is time for another Snapshot."""
+        if self._state != "running":
+            return False
+        end = time.monotonic() + seconds
+        if self._ring is not None and self._is_due("trace", _TRACE_S):
+            self._drain()
+        while self._budget() > 0 and time.monotonic() < end:
+            if self._is_due("text", _TEXT_S):
+                self._texts()
+            elif self.frames.nr:
+                self._look()
+            else:
+                break
+        now = time.monotonic()
+        wait = max(_SNAPSHOT_S, self._snapshot_cost / _SNAPSHOT_SHARE)
+        if self._budget() <= 0 and now < self._due.get("snapshot", 0.0) + wait:
+            return False
+        return self._is_due("snapshot", wait)
+
+    def _is_due(self, what: str, every: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every
+        return True
+
+    def _budget(self) -> float:
+        """CPU seconds that may be used now. The first picture is not on the bill."""
+        used = time.process_time() - self._cpu_begin - self._spent_first
+        allowed = (time.monotonic() - self._begin) * self._share
+        if used < allowed - _SAVED_S:  # what is not used is not saved up for long
+            self._cpu_begin -= allowed - _SAVED_S - used
+            used = allowed - _SAVED_S
+        return allowed - used
+
+    def _drain(self) -> None:
+        """Take in what was traced."""
+        assert self._ring is not None
+        try:
+            while parts := self._access.trace_read(_SUB_BUFFERS):
+                events, sample = self._ring.decode(parts)
+                now_ms = int((time.monotonic() - self._begin) * 1000)
+                apply_events(self.frames, events, now_ms)
+                self._keep(events)
+                self.finder.learn(sample)
+                if all(len(data) < _SUB_BUFFERS * 4096 for _, data in parts):
+                    break
+            if self._sampling:
+                self._sampling = False
+                self._access.trace_sample(False)
+            elif self._is_due("sample", _SAMPLE_S):
+                self._sampling = True
+                self._access.trace_sample(True)
+                self._due["trace"] = time.monotonic() + _SAMPLE_FOR_S
+            if self._is_due("lost", _TEXT_S):
+                self._lost = self._access.trace_lost()
+        except LiveError as error:
+            self._missing["trace"] = str(error)
+            self._ring = None
+            self._access.trace_stop()
+
+    def _keep(self, events: Structured) -> None:
+        """Keep what the next Snapshot shall tell: notable events, the rest only when somebody asked for it."""
+        changed = events[events["kind"] == trace.MM_PAGE_ALLOC_EXTFRAG]
+        for row in changed[(changed["d"] & 1) != 0]:
+            block = int(row["a"]) // page.PAGEBLOCK_NR_PAGES
+            if block < self._block_mt.size:
+                self._block_mt[block] = min(255, int(row["d"]) >> 8)
+        if not self._focus.bulk_events:
+            events = events[events["kind"] > trace.LAST_BULK]
+        if events.size:
+            self._notable.append(events[-_EVENTS_MAX:])
+
+    def _look(self) -> None:
+        """Sweep one piece: what the trace touched, what is looked at, or the next in turn."""
+        room = self.frames.owner.size
+        focused = self._focus.pfn // UNIT * UNIT
+        touched = np.flatnonzero(self.frames.dirty)
+        if 0 <= focused < room and self._is_due("focus", _SNAPSHOT_S):
+            start, count = focused, UNIT
+        elif touched.size and not self._is_due("turn", _TRACE_S):
+            first = int(touched[0])
+            run = touched[: CHUNK // UNIT] - np.arange(min(touched.size, CHUNK // UNIT))
+            start, count = first * UNIT, int(np.count_nonzero(run == first)) * UNIT
+        else:
+            start, count = self._cursor, min(CHUNK, room - self._cursor)
+            self._cursor += count
+        read_units(self._access, self.frames, start, count, self._words)
+        if self._cursor >= room:
+            self._cursor = 0
+            self._swept()
+
+    def _swept(self) -> None:
+        """A whole sweep is done: what only a whole sweep can tell."""
+        self.sweeps += 1
+        self.frames.trusted = self._ring is not None and self._lost == self._lost_before
+        self._lost_before = self._lost
+        self.frames.find_unmanaged(self.zones)
+        self.frames.find_listed(self.zones)
+        self._possible = contiguity(self.frames.pages()).possible
+
+    def _texts(self) -> None:
+        """Read the text files; each may fail."""
+        try:
+            self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
+            buddy = procfs.parse_buddyinfo(self._access.text("buddyinfo"))
+            self.types = self._types()
+            self.zones = procfs.zones_of(self._infos, buddy, self.types)
+            self._missing.pop("zones", None)
+        except (LiveError, procfs.ProcError) as error:
+            self._missing["zones"] = str(error)
+        try:
+            self.caches = self.finder.numbered(procfs.parse_slabinfo(self._access.text("slabinfo"), self._figures()))
+            self._missing.pop("slab caches", None)
+        except (LiveError, procfs.ProcError) as error:
+            self._missing["slab caches"] = str(error)
+        try:
+            self._counters = procfs.parse_counters(self._access.text("vmstat"))
+        except LiveError as error:
+            self._missing["counters"] = str(error)
+
+    def _types(self) -> procfs.PageTypes | None:
+        try:
+            types = procfs.parse_pagetypeinfo(self._access.text("pagetypeinfo"))
+        except (LiveError, procfs.ProcError) as error:
+            self._missing["migratetypes"] = str(error)
+            return None
+        self._missing.pop("migratetypes", None)
+        for info in self._infos:
+            blocks = types.blocks.get((info.node, info.name), {})
+            kinds = [name for name, count in blocks.items() if count]
+            # No file tells a block's type; but a zone whose blocks are all of one type does.
+            if len(kinds) == 1 and kinds[0] in page.MIGRATETYPE_NAMES:
+                first = info.start_pfn // page.PAGEBLOCK_NR_PAGES
+                last = -(-(info.start_pfn + info.spanned) // page.PAGEBLOCK_NR_PAGES)
+                self._block_mt[first:last] = page.MIGRATETYPE_NAMES.index(kinds[0])
+        return types
+
+    def _figures(self) -> dict[str, dict[str, int]] | None:
+        try:
+            return self._access.slab_figures()
+        except LiveError:
+            return None
+
+    def follow(self, seconds: float) -> None:
+        """Follow every slab object for so long, to learn which slabs are whose. Without a trace nothing happens."""
+        end = time.monotonic() + seconds
+        if self._ring is not None:
+            self._access.trace_sample(True)
+            self._due["sample"] = end + 1
+        while self._ring is not None and time.monotonic() < end:
+            time.sleep(min(_TRACE_S, max(0.0, end - time.monotonic())))
+            self._drain()
+        if self._ring is not None:
+            self._access.trace_sample(False)
+
+    def look_again(self) -> None:
+        """Sweep everything now, whatever the budget says."""
+        if self.frames.nr:
+            sweep(self._access, self.frames, 1)
+        self._texts()
+        if self.frames.nr:
+            self._swept()
+
+    # -- commands
+
+    def command(self, number: int, command: Command) -> None:
+        """Do what can be done to a real machine; everything else is refused in a sentence."""
+        ok = True
+        sentence = ""
+        try:
+            if isinstance(command, Run):
+                self._state = "running"
+            elif isinstance(command, Pause):
+                self._state = "paused"
+            elif isinstance(command, SetFocus):
+                self._focus = command.focus
+            elif not isinstance(command, Speed):
+                sentence, ok = self._act(command)
+        except LiveError as error:
+            sentence, ok = str(error), False
+        self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-_OUTCOMES:]
+
+    def _act(self, command: Command) -> tuple[str, bool]:
+        if isinstance(command, Step):
+            return "A real machine cannot be stepped: pause stops the picture, not the machine.", False
+        if not isinstance(command, (Compact, Defragment, RequestPages)):
+            return f"{type(command).__name__} says nothing to a real machine.", False
+        if not self._actions:
+            return f"{_OFF[0].upper()}{_OFF[1:]}.", False
+        if isinstance(command, Compact):
+            before = self._free_blocks()
+            self._access.act("compact")
+            self._texts()
+            return f"Compaction of all zones: {before:,} free blocks of 2 MiB, now {self._free_blocks():,}.", True
+        if isinstance(command, Defragment):
+            if not command.cache:
+                return "Name a slab cache to shrink: Linux has no slab defragmentation that moves objects.", False
+            self._access.act("shrink", command.cache)
+            return f"The cache {command.cache} has given back its empty slabs.", True
+        if command.order != page.PAGEBLOCK_ORDER:
+            return f"A real request is for one huge page, given back: ask for order {page.PAGEBLOCK_ORDER}.", False
+        got = self._access.act("huge_page") == "1"
+        return ("A huge page was found, and given back." if got else "There was no huge page to be had."), got
+
+    def _free_blocks(self) -> int:
+        return sum(
+            count << (order - page.PAGEBLOCK_ORDER)
+            for zone in self.zones
+            for order, count in enumerate(zone.nr_free())
+            if order >= page.PAGEBLOCK_ORDER
+        )
+
+    # -- looking
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What can't be seen, and what would bring it."""
+        return dict(self._missing)
+
+    def snapshot(self) -> Snapshot:
+        """This instant, as far as it is known."""
+        begin = time.process_time()
+        self._seq += 1
+        events = np.concatenate(self._notable)[-_EVENTS_MAX:] if self._notable else None
+        self._notable.clear()
+        extra = {} if events is None else {"events": events}
+        block_mt: U8 = self._block_mt.copy()
+        block_mt.flags.writeable = False
+        found = Snapshot(
+            seq=self._seq,
+            time_ns=int((time.monotonic() - self._begin) * 1e9),
+            ops=0,
+            title=self.title,
+            source="linux",
+            state=self._state,
+            zones=self.zones,
+            pages=self.frames.pages(),
+            pageblock_mt=block_mt,
+            possible=self._possible,
+            caches=self.caches,
+            counters=self._counters,
+            lost_events=self._lost - self._lost_told,
+            focus=self._focus,
+            detail=self._detail(),
+            outcomes=self._outcomes,
+            notice=" ".join(f"No {what}: {why}." for what, why in self._missing.items()),
+            **cast(Any, extra),
+        )
+        self._lost_told = self._lost
+        # The transport copies once more what was copied here.
+        self._snapshot_cost = 2 * (time.process_time() - begin)
+        return found
+
+    def _detail(self) -> PageDetail | None:
+        pfn = self._focus.pfn
+        if not 0 <= pfn < self.frames.nr:
+            return None
+        owner = int(self.frames.owner[pfn])
+        zone = next((z.name for z in self.zones if z.start_pfn <= pfn < z.start_pfn + z.spanned), "")
+        block = pfn // page.PAGEBLOCK_NR_PAGES
+        kind = int(self._block_mt[block])
+        cache = int(self.frames.cache[pfn])
+        name = next((one.name for one in self.caches if one.id == cache), "")
+        who = f"slab {name}" if name else page.OWNER_NAMES[owner]
+        return PageDetail(
+            pfn=pfn,
+            zone=zone,
+            block=block,
+            migratetype=page.MIGRATETYPE_NAMES[kind] if kind < page.MIGRATE_TYPES else "unknown",
+            owner=page.OWNER_NAMES[owner],
+            order=int(self.frames.order[pfn]),
+            sentence=who,
+        )
+
+    def close(self) -> None:
+        """Remove the trace instance, end the helper."""
+        self._access.close()

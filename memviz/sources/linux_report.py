@@ -1,0 +1,42 @@
+"""One look at this machine, made into a report."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import numpy as np
+
+from memviz.analysis.contiguity import contiguity
+from memviz.analysis.live_report import LiveReport
+from memviz.analysis.pins import pin_report
+from memviz.sources.linux import LinuxSource
+from memviz.sources.linux_sweep import counts
+
+
+def live_report(source: LinuxSource, watch: float = 0.0) -> LiveReport:
+    """Report on the machine. ``watch``: seconds to follow slab objects first, to learn whose slabs are whose."""
+    if watch > 0:
+        source.follow(watch)
+        source.look_again()
+    frames = source.frames
+    pages = frames.pages()
+    blocks: dict[str, int] = {}
+    if source.types is not None:
+        for kinds in source.types.blocks.values():
+            for name, count in kinds.items():
+                blocks[name] = blocks.get(name, 0) + count
+    told = os.uname()
+    return LiveReport(
+        host=told.nodename,
+        kernel=told.release,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        zones=source.zones,
+        frames=counts(pages),
+        pageblocks=blocks,
+        contiguity=contiguity(pages) if pages.nr else None,
+        pins=pin_report(pages, source.caches, frames.cache[: frames.nr]) if pages.nr else None,
+        caches=source.caches,
+        slabs_named=int(np.count_nonzero(frames.cache)),
+        missing=source.missing,
+    )

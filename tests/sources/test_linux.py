@@ -1,0 +1,301 @@
+"""This machine as a source: with a machine of files that a test controls, and on the real one where that is allowed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memviz import live_helper
+from memviz.kernel import page
+from memviz.live_helper import Kernel, Refused
+from memviz.snapshot import Focus, Snapshot
+from memviz.sources import linux_procfs as procfs
+from memviz.sources.base import Compact, Pause, Run, SetFocus, SourceError, SourceSpec, Step
+from memviz.sources.host import HostClient
+from memviz.sources.linux import LinuxSource
+from memviz.sources.linux_access import Direct, Helper, LiveError
+from memviz.sources.linux_sweep import FrameMap, counts, sweep
+
+DATA = Path(__file__).parents[1] / "data/linux-6.18"
+FRAMES = 8192
+SLAB, BUDDY = 1 << 7, 1 << 10
+ZONEINFO = """\
+Node 0, zone   Normal
+  pages free     4096
+        boost    0
+        min      10
+        low      20
+        high     30
+        promo    40
+        spanned  8192
+        present  8192
+        managed  8192
+  pagesets
+    cpu: 0
+              count:    100
+  start_pfn:           0
+"""
+
+root = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.access(live_helper.KPAGEFLAGS, os.R_OK), reason="needs root and /proc/kpageflags"
+)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A machine of 32 MiB: half free, a quarter slabs, a quarter without flags."""
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    words = np.zeros(FRAMES, "<u8")
+    words[:4096] = BUDDY
+    words[4096:6144] = SLAB
+    (proc / "kpageflags").write_bytes(words.tobytes())
+    (proc / "zoneinfo").write_text(ZONEINFO)
+    (proc / "buddyinfo").write_text("Node 0, zone   Normal 0 0 0 0 0 0 0 0 0 0 4 \n")
+    (proc / "vmstat").write_text("nr_free_pages 4096\n")
+    (proc / "pagetypeinfo").write_text("Node    0, zone   Normal, type      Movable 0 0 0 0 0 0 0 0 0 0 4 \n")
+    (proc / "slabinfo").write_text((DATA / "after/slabinfo").read_text())
+    return tmp_path
+
+
+def source(machine: Path, **arguments: object) -> LinuxSource:
+    return LinuxSource(access=Direct(Kernel(str(machine))), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_machine_becomes_a_snapshot(machine: Path) -> None:
+    found = source(machine, tracing=False).snapshot()
+    assert (found.source, found.state, found.pages.nr) == ("linux", "running", FRAMES)
+    assert counts(found.pages) == {"free": 4096, "other slab": 2048, "unmovable": 2048}
+    assert found.zones[0].nr_free()[10] == 4
+    assert found.possible[10] == 4
+    assert dict(found.counters) == {"nr_free_pages": 4096}
+    assert any(cache.name == "radix_tree_node" and cache.owner == page.OWNER_SLAB_XA for cache in found.caches)
+    assert found.notice == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("kpageflags", "page flags"),
+        ("pagetypeinfo", "migratetypes"),
+        ("slabinfo", "slab caches"),
+        ("buddyinfo", "zones"),
+        ("vmstat", "counters"),
+    ],
+)
+def test_what_is_missing_is_named_and_the_rest_is_shown(machine: Path, file: str, what: str) -> None:
+    (machine / "proc" / file).unlink()
+    one = source(machine, tracing=False)
+    assert set(one.missing) == {what}
+    assert f"/proc/{file}: No such file or directory (errno 2); " in one.missing[what]
+    assert f"No {what}: " in one.snapshot().notice
+    assert one.snapshot().pages.nr == (0 if file == "kpageflags" else FRAMES)
+
+
+def test_garbage_is_named_and_files_that_come_back_are_read_again(machine: Path) -> None:
+    slabinfo = machine / "proc/slabinfo"
+    good = slabinfo.read_text()
+    one = source(machine, tracing=False)
+    slabinfo.write_bytes(b"\xff\0garbage\n" * 100)
+    one.look_again()
+    assert "/proc/slabinfo holds no slab cache" in one.missing["slab caches"]
+    slabinfo.write_text(good)
+    one.look_again()
+    assert one.missing == {}
+
+
+def test_short_reads_leave_the_rest_unknown(machine: Path) -> None:
+    whole = (machine / "proc/kpageflags").read_bytes()
+    (machine / "proc/kpageflags").write_bytes(whole[: 5000 * 8 + 3])
+    found = counts(source(machine, tracing=False).snapshot().pages)
+    assert found == {"free": 4096, "other slab": 5000 - 4096, "unknown": FRAMES - 5000}
+
+
+def test_no_zones_at_all_is_one_sentence(machine: Path) -> None:
+    (machine / "proc/zoneinfo").write_text("what?")
+    with pytest.raises(SourceError, match="zoneinfo holds no zone"):
+        source(machine)
+
+
+def test_tracefs_that_is_not_there_is_named_with_what_brings_it(machine: Path) -> None:
+    one = source(machine)
+    assert "mount -t tracefs" in one.missing["trace"]
+    assert one.snapshot().pages.nr == FRAMES
+
+
+def test_the_picture_follows_the_machine_within_its_budget(machine: Path) -> None:
+    one = source(machine, tracing=False, share=1.0)
+    words = np.full(FRAMES, SLAB, "<u8")
+    (machine / "proc/kpageflags").write_bytes(words.tobytes())
+    one.command(1, SetFocus(Focus(pfn=8000)))
+    end = time.monotonic() + 20
+    while one.sweeps < 2 and time.monotonic() < end:
+        one.advance(0.05)
+    found = one.snapshot()
+    assert counts(found.pages) == {"other slab": FRAMES}
+    assert found.detail is not None
+    assert (found.detail.zone, found.detail.owner) == ("Normal", "other slab")
+
+
+def test_commands_that_a_real_machine_does_not_know_are_refused_in_words(machine: Path) -> None:
+    one = source(machine, tracing=False)
+    one.command(1, Step())
+    one.command(2, Compact())
+    one.command(3, Pause())
+    assert not one.advance(0.01)
+    one.command(4, Run())
+    told = one.snapshot().outcomes
+    assert [outcome.ok for outcome in told] == [False, False, True, True]
+    assert "cannot be stepped" in told[0].sentence
+    assert "Actions on this machine are off" in told[1].sentence
+
+
+def test_actions_are_refused_by_the_reader_too() -> None:
+    with pytest.raises(Refused, match="start memviz with --actions"):
+        Kernel().act("compact")
+    with pytest.raises(Refused, match="memviz can do"):
+        Kernel(actions=True).act("reboot")
+    with pytest.raises(Refused, match="name one slab cache"):
+        Kernel(actions=True).act("shrink", "../../x")
+
+
+def test_the_reader_reads_nothing_but_its_list() -> None:
+    with pytest.raises(Refused, match="memviz reads no such file"):
+        Kernel().read("/etc/shadow")
+
+
+# -- the helper
+
+
+def helper(*extra: str) -> list[str]:
+    return [sys.executable, "-I", live_helper.__file__, *extra]
+
+
+def test_the_helper_needs_the_standard_library_only() -> None:
+    code = (
+        "import sys, runpy; runpy.run_path(sys.argv[1]); print([m for m in sys.modules if m[:5] in ('memvi', 'numpy')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, live_helper.__file__], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_helper_answers_as_the_kernel_does() -> None:
+    access = Helper(helper())
+    try:
+        assert "nr_free_pages" in access.text("vmstat")
+        with pytest.raises(LiveError, match="memviz reads no such file"):
+            access.text("../etc/passwd")
+        with pytest.raises(LiveError, match="start memviz with --actions"):
+            access.act("compact")
+    finally:
+        access.close()
+
+
+def test_a_helper_that_is_killed_is_one_sentence() -> None:
+    access = Helper(helper())
+    access._process.kill()
+    with pytest.raises(LiveError, match=r"the helper that reads this machine has ended .* open this machine again"):
+        access.text("vmstat")
+    access.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("import os; os.write(1, b'x' * 100)", "answers with garbage"),
+        ("import os; os.write(1, b'D\\xff\\0\\0\\0abc')", "has ended"),
+        ("raise SystemExit('no rights')", "no rights"),
+    ],
+)
+def test_a_helper_that_is_none_is_one_sentence(code: str, sentence: str) -> None:
+    with pytest.raises(LiveError, match=sentence):
+        Helper([sys.executable, "-c", code])
+
+
+def test_a_helper_that_says_nothing_is_given_up() -> None:
+    with pytest.raises(LiveError, match="has not answered for"):
+        Helper([sys.executable, "-c", "import sys; sys.stdin.buffer.read()"], patience=0.3)
+
+
+def test_a_helper_that_is_not_installed_is_named() -> None:
+    with pytest.raises(LiveError, match=r"no-such-program: No such file or directory \(errno 2\); install it"):
+        Helper(["no-such-program"])
+
+
+# -- the real machine: reading only
+
+
+@root
+def test_totals_agree_with_the_kernels() -> None:
+    access = Direct(Kernel())
+    try:
+        infos = procfs.parse_zoneinfo(access.text("zoneinfo"))
+        frames = FrameMap(max(zone.start_pfn + zone.spanned for zone in infos))
+        told = []
+        for _ in range(3):  # a machine under test is not quiet: what it says before and after is a range
+            told.append((access.text("vmstat"), access.text("slabinfo")))
+            if len(told) == 2:
+                sweep(access, frames)
+        zones = procfs.zones_of(infos, {}, None)
+        frames.find_unmanaged(zones)
+        found = counts(frames.pages())
+        for name, figure in (("free", "nr_free_pages"), ("page table", "nr_page_table_pages")):
+            figures = [dict(procfs.parse_counters(vmstat))[figure] for vmstat, _ in told]
+            assert 0.9 * min(figures) - 2000 < found[name] < 1.1 * max(figures) + 2000
+        slabs = [sum(one.slabs << one.order for one in procfs.parse_slabinfo(text)) for _, text in told]
+        ours = sum(count for name, count in found.items() if "slab" in name)
+        assert 0.95 * min(slabs) < ours < 1.05 * max(slabs)
+    finally:
+        access.close()
+
+
+def _instances() -> set[str]:
+    return {name for place in live_helper.TRACEFS for name in _names(f"{place}/instances")}
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+@root
+def test_the_window_sees_this_machine_and_nothing_is_left_behind() -> None:
+    before = _instances()
+    with HostClient(SourceSpec("memviz.sources.linux:LinuxSource")) as client:
+        found: Snapshot | None = None
+        end = time.monotonic() + 30
+        while found is None and time.monotonic() < end:
+            found = client.wait(5)
+        assert found is not None, client.report
+        assert found.state == "running", client.report
+        assert counts(found.pages)["free"] > 0
+        assert found.zones
+    assert _instances() <= before
+
+
+@root
+def test_an_instance_of_a_process_that_was_killed_is_removed_at_the_next_start() -> None:
+    first = Kernel()
+    try:
+        first.trace_start()
+    except Refused as error:
+        pytest.skip(str(error))
+    try:
+        place = Path(first._instance).parent
+        stale = place / f"{live_helper.INSTANCE}{2**22 + 1}-1"
+        stale.mkdir()
+        second = Kernel()
+        second._tracefs = str(place.parent)
+        second._remove_stale()
+        assert not stale.exists()
+        assert Path(first._instance).exists(), "one that is in use stays"
+    finally:
+        first.close()
+    assert not list(place.glob(f"{live_helper.INSTANCE}{os.getpid()}-*"))
