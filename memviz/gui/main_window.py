@@ -11,9 +11,9 @@ from typing import Final
 
 from PySide6.QtCore import QByteArray, QElapsedTimer, QPoint, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QTabBar, QVBoxLayout, QWidget
 
-from memviz.gui import actions, dialogs, export, report
+from memviz.gui import actions, dialogs, export, report, tab_order
 from memviz.gui.docks import Docks, panel_key
 from memviz.gui.gallery import Entry, Gallery
 from memviz.gui.guide import GuideBar
@@ -463,6 +463,14 @@ class MainWindow(QMainWindow):
             self.restoreGeometry(geometry)
         if state.size():
             self._arranged = self.restoreState(state, VERSION)
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        """Tab."""
+        tabs = self.findChildren(QTabBar)
+        for bar in tabs:  # Qt makes them as panels are put on one another
+            bar.setAccessibleName("Panels that share this place")
+        bars = (self.top_bar, self.status, self.guide)
+        return tab_order.go(tab_order.stops(bars, self.docks.all.values(), tabs), next)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The start page covers all of it."""
