@@ -21,8 +21,14 @@ from memviz.sources.base import SourceError
 
 _COMMANDS: Final = {
     "experiment": "memviz.cli.experiment",
+    "export": "memviz.cli.export",
+    "import": "memviz.cli.importing",
+    "info": "memviz.cli.info",
     "list": "memviz.cli.scenarios",
     "open": "memviz.cli.open",
+    "play": "memviz.cli.play",
+    "record": "memviz.cli.record",
+    "report": "memviz.cli.report",
     "run": "memviz.cli.run",
 }
 _OWN_OPTIONS: Final = ("--help", "--version")
@@ -33,6 +39,7 @@ _HELP: Final = """See why a kernel cannot find contiguous memory, and what makin
 memviz [SCENARIO]         open the window on a scenario (short for: memviz open SCENARIO)
 memviz run SCENARIO       run a scenario without a window and report
 memviz experiment SPEC    compare policies over many seeds
+memviz play FILE          play a recording, or go on from it; also: memviz info FILE, memviz export FILE
 memviz COMMAND --help     more about a command
 
 Example: memviz aged-file-server --seed 7

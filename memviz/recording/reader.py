@@ -423,6 +423,22 @@ class Reader:
             query = "SELECT time_ns, value FROM named_counter WHERE name = ? ORDER BY time_ns"
             return tuple((int(at), int(value)) for at, value in self._database.execute(query, (name,)))
 
+    def rows(self, query: str) -> Iterator[tuple[object, ...]]:
+        """The rows of an SQL query, one by one."""
+        with self._reading():
+            yield from self._database.execute(query)
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        with self._reading():
+            return int(self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+    def event_counts(self) -> dict[str, int]:
+        """How many events of each kind there are, the most frequent first."""
+        with self._reading():
+            query = "SELECT name, count(*) AS n FROM named_event GROUP BY name ORDER BY n DESC"
+            return {str(name): int(count) for name, count in self._database.execute(query)}
+
     def gaps(self) -> tuple[tuple[int, int, int], ...]:
         """(from, to, instants that are missing there), in virtual time."""
         with self._reading():

@@ -1,0 +1,50 @@
+"""``memviz play``: the window on a recording."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from memviz.recording.reader import Reader
+
+
+@click.command("play")
+@click.argument("recording", metavar="FILE")
+@click.option("--at", type=click.FloatRange(0), help="Begin at this virtual time, in seconds.")
+@click.option("--continue", "go_on", is_flag=True, help="Run the simulation on from there instead of playing it.")
+@click.option(
+    "--screenshot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a picture of the window (PNG), then exit.",
+)
+@click.option(
+    "--after", type=click.FloatRange(0, 3600), default=3.0, show_default=True, help="Seconds until the picture."
+)
+def command(recording: str, at: float | None, go_on: bool, screenshot: Path | None, after: float) -> int:
+    """Play a recording in the window, or go on from an instant of it.
+
+    \b
+    Example: memviz play aged.memviz
+             memviz play aged.memviz --at 1.25 --continue
+    """
+    with Reader(recording) as reader:  # a wrong file is told here, before anything opens
+        path = str(reader.path)
+        if go_on and "origin" not in reader.meta:
+            raise click.UsageError(f"{path} is not of a simulation: leave --continue out")
+    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+        if screenshot is None:
+            raise click.UsageError("there is no display here: use --screenshot F.png, or memviz info and memviz export")
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from memviz.gui.app import WindowOptions, run_window
+
+    return run_window(
+        WindowOptions(
+            recording=path,
+            at_ns=-1 if at is None else int(at * 1e9),
+            go_on=go_on,
+            screenshot=None if screenshot is None else str(screenshot),
+            after=after,
+        )
+    )
