@@ -1,4 +1,4 @@
-"""Page operations a second, and bytes a page frame: ``python benchmarks/bench_page_alloc.py``.
+"""Page operations a second, and bytes a page frame: ``python -m benchmarks.bench_page_alloc``.
 
 An operation is one allocation or one free: random orders 0 to 4, per-CPU lists and events included, on machines that
 are 70 % full. Targets: on 4 GiB interpreted 200,000 and compiled 600,000 a second; cost within 1.5 times from 256 MiB
@@ -12,7 +12,7 @@ import time
 import tracemalloc
 from array import array
 
-import memviz.kernel.page_alloc as page_alloc
+from benchmarks.figure import Figure, compiled
 from memviz.kernel.mmzone import PageAllocConfig
 from memviz.kernel.page import (
     GFP_HIGHUSER_MOVABLE,
@@ -82,12 +82,12 @@ def churn(pa: PageAlloc, blocks: array[int], commands: list[Command]) -> float:
     return len(commands) / (time.process_time() - begin)
 
 
-def speeds() -> dict[int, float]:
+def speeds(sizes: tuple[int, ...] = SIZES_MIB) -> dict[int, float]:
     """Operations a second by size of machine, the best of three runs; the sizes take turns."""
     rng = random.Random(1)
-    machines = {mib: machine(mib) for mib in SIZES_MIB}
+    machines = {mib: machine(mib) for mib in sizes}
     blocks = {mib: fill(pa, rng) for mib, pa in machines.items()}
-    best = dict.fromkeys(SIZES_MIB, 0.0)
+    best = dict.fromkeys(sizes, 0.0)
     for _ in range(3):
         commands = [
             (rng.random() < 0.5, rng.randrange(5), rng.randrange(len(KINDS)), rng.random()) for _ in range(OPERATIONS)
@@ -119,13 +119,25 @@ def bytes_per_frame(mib: int, singles: bool) -> float:
     return taken / pa.mem.nr
 
 
+def figures(quick: bool) -> list[Figure]:
+    """Of this build; ``quick``: without the largest machine."""
+    rates = speeds(SIZES_MIB[:-1] if quick else SIZES_MIB)
+    spread = max(rates.values()) / min(rates.values())
+    sizes = f"{min(rates):,} MiB to {max(rates) // 1024} GiB"
+    return [
+        Figure("pages: allocations and frees, 4 GiB", rates[4096], "a second", TARGETS[compiled()]),
+        Figure(f"pages: fastest to slowest, {sizes}", spread, "times", MAX_SPREAD, at_most=True),
+        Figure("pages: memory", bytes_per_frame(64 if quick else 256, False), "bytes a frame", MAX_BYTES, at_most=True),
+    ]
+
+
 def main() -> None:
     """Print every figure with its target."""
-    compiled = not page_alloc.__file__.endswith(".py")
-    print(f"page allocator ({'compiled' if compiled else 'interpreted'})")
+    fast = compiled()
+    print(f"page allocator ({'compiled' if fast else 'interpreted'})")
     rates = speeds()
     for mib, rate in rates.items():
-        target = f"  (target {TARGETS[compiled]:,})" if mib == 4096 else ""
+        target = f"  (target {TARGETS[fast]:,})" if mib == 4096 else ""
         print(f"  {mib:6} MiB {rate:12,.0f} operations/s{target}")
     print(f"  slowest to fastest {max(rates.values()) / min(rates.values()):.2f}  (target at most {MAX_SPREAD})")
     print(f"  {bytes_per_frame(256, False):.1f} bytes a page frame, 70 % full  (target at most {MAX_BYTES})")

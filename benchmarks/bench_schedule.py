@@ -1,4 +1,4 @@
-"""Scheduling points a second, and what the searches of the race lab get done: ``python benchmarks/bench_schedule.py``.
+"""Scheduling points a second, and what the searches of the race lab get done: ``python -m benchmarks.bench_schedule``.
 
 Target: 300,000 scheduling points a second at which the scheduler is asked and may switch to another CPU. Each figure is
 the best of three runs.
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import memviz.kernel.smp as smp_module
+from benchmarks.figure import Figure
 from memviz.kernel.schedule import RandomScheduler, Scheduler
 from memviz.kernel.smp import Smp
 from memviz.kernel.spinlock import SpinLock
@@ -59,6 +60,15 @@ def best(make: Callable[[], Smp]) -> float:
         smp.run(None)
         times.append(time.perf_counter() - begin)
     return POINTS / min(times)
+
+
+def figures(quick: bool) -> list[Figure]:
+    """Of this build."""
+    return [
+        Figure("scheduling: points, 4 CPUs", best(lambda: machine(RandomScheduler(1), 4)), "a second", TARGET),
+        Figure("scheduling: points, one CPU", best(lambda: machine(Scheduler(), 4)), "a second", TARGET),
+        Figure("scheduling: lock and unlock, 4 CPUs", best(locks), "points a second"),
+    ]
 
 
 def main() -> None:

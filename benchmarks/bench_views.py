@@ -1,6 +1,6 @@
 """What a redraw of each view costs: show_snapshot and paint, in milliseconds of processor time and of the clock.
 
-    python benchmarks/bench_views.py [--frames 262144] [--size 1600x900] [--json]
+    python -m benchmarks.bench_views [--frames 262144] [--size 1600x900] [--json]
 
 Runs without a display. Every snapshot differs from the one before, as from a machine at full speed.
 """
@@ -10,18 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 
+from benchmarks.figure import Figure
 from memviz.gui.panel import View
 from memviz.gui.render.heatmap_modes import MODES
 from memviz.gui.selection import Selection
@@ -185,6 +183,15 @@ def pan_and_zoom(heatmap: HeatmapView) -> dict[str, dict[str, float]]:
     heatmap.set_layout_name(LAYOUTS[0][0])
     heatmap.map.fit()
     return results
+
+
+def figures(quick: bool) -> list[Figure]:
+    """At 1 GiB, by CPU time: all views that are redrawn with every Snapshot together fit into one redraw."""
+    results = measure(65_536 if quick else 262_144, 1600, 1000)
+    found = [Figure(f"view: {name}", told["cpu_ms"], "ms") for name, told in results.items()]
+    together = sum(results[ident]["cpu_ms"] for ident in (HeatmapView.ident, SlabGridView.ident, XArrayTreeView.ident))
+    together += results[CpuLanesView.ident]["cpu_ms"]
+    return [*found, Figure("view: map, slabs, tree and lanes together", together, "ms", 16, at_most=True)]
 
 
 def main() -> None:

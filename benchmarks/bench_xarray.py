@@ -1,4 +1,4 @@
-"""XArray loads, stores and walks a second, three levels deep: ``python benchmarks/bench_xarray.py``.
+"""XArray loads, stores and walks a second, three levels deep: ``python -m benchmarks.bench_xarray``.
 
 Targets: interpreted 400,000 loads and 250,000 stores, compiled 2,000,000 and 1,000,000. (The kernel's own code in user
 space: 15 to 21 million and 6 million.) Each figure is the best of three runs over the same random indices.
@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 
-import memviz.kernel.xarray as xarray
+from benchmarks.figure import Figure, compiled
 from memviz.kernel.xarray import XArray
 
 INDICES = 1 << 18  # three levels of 64 slots
@@ -59,7 +59,13 @@ def walk(xa: XArray) -> int:
     return found
 
 
-def figures() -> dict[str, float]:
+def figures(quick: bool) -> list[Figure]:
+    """Of this build."""
+    targets = {name: target[compiled()] for name, target in TARGETS.items()}
+    return [Figure(f"XArray: {name}", rate, "a second", targets.get(name)) for name, rate in rates().items()]
+
+
+def rates() -> dict[str, float]:
     """Name → operations a second."""
     draw = random.Random(1)
     indices = [draw.randrange(INDICES) for _ in range(OPERATIONS)]
@@ -78,11 +84,10 @@ def figures() -> dict[str, float]:
 
 
 def main() -> None:
-    compiled = not str(xarray.__file__).endswith(".py")
-    print(f"XArray, {'compiled' if compiled else 'interpreted'}, three levels, operations a second:")
-    for name, rate in figures().items():
+    print(f"XArray, {'compiled' if compiled() else 'interpreted'}, three levels, operations a second:")
+    for name, rate in rates().items():
         target = TARGETS.get(name)
-        goal = f"   target {target[compiled]:>11,}" if target else ""
+        goal = f"   target {target[compiled()]:>11,}" if target else ""
         print(f"  {name:28}{rate:>12,.0f}{goal}")
 
 
