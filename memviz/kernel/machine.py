@@ -44,6 +44,7 @@ from memviz.kernel.xa_slab import SlabNodeCache
 MIN_MEMORY_MIB: Final = 16
 MAX_MEMORY_MIB: Final = 65536
 MAX_CPUS: Final = 64
+REMEMBERED: Final = 1000  # requests and passes that a machine can still tell of
 
 POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "compaction": (("on", "off"), "compaction moves pages together, for requests and in the background"),
@@ -169,8 +170,9 @@ class Machine:
         self.rotations: list[list[User]] = []
         self.policies: dict[str, str] = {}
         self.held: list[tuple[int, int]] = []  # blocks that requests got and that nobody gave back
-        self.requests: list[RequestAnatomy] = []
-        self.passes: list[DefragPass] = []
+        self.requests: list[RequestAnatomy] = []  # the last REMEMBERED
+        self.nr_requests = 0
+        self.passes: list[DefragPass] = []  # the last REMEMBERED
         for name, (values, _) in POLICIES.items():
             self.set_policy(name, values[0])
 
@@ -215,8 +217,10 @@ class Machine:
         observer = RequestRecorder(self.page_alloc, order, gfp, self.slub)
         task = RequestTask(self, observer, order, gfp)
         self.smp.run_task(0, f"request order {order}", task.body)
-        anatomy = observer.anatomy(len(self.requests) + 1, task.pfn)
+        self.nr_requests += 1
+        anatomy = observer.anatomy(self.nr_requests, task.pfn)
         self.requests.append(anatomy)
+        del self.requests[:-REMEMBERED]
         return anatomy
 
     def release(self) -> int:
@@ -240,6 +244,7 @@ class Machine:
 
         self.smp.run_task(0, "defragment", body)
         self.passes.extend(passes)
+        del self.passes[:-REMEMBERED]
         return passes
 
     def count_dentries(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memviz.kernel.machine import POLICIES, Machine, MachineConfig
+from memviz.kernel.machine import POLICIES, REMEMBERED, Machine, MachineConfig
 from memviz.kernel.page import GFP_ATOMIC, GFP_KERNEL, OWNER_HUGE
 from memviz.scenario import load
 
@@ -158,3 +158,15 @@ def test_what_holds_under_the_seeded_scheduler_holds_on_os_threads(seed: int) ->
     m.defragment(ratio=100)
     m.check()
     assert m.ops == 1200
+
+
+def test_a_long_life_is_not_remembered_whole() -> None:
+    machine = Machine(MachineConfig(memory_mib=16, cpus=1))
+    for _ in range(REMEMBERED + 3):
+        machine.request(0)
+        machine.release()
+    assert len(machine.requests) == REMEMBERED
+    assert (machine.requests[0].number, machine.requests[-1].number) == (4, REMEMBERED + 3)
+    for _ in range(REMEMBERED // 2 + 2):
+        machine.defragment()
+    assert len(machine.passes) == REMEMBERED
