@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from memviz.cli import options, race
+from memviz.sources.base import LIVE
 from memviz.sources.headless import run_scenario
 
 _PICTURE_AFTER_S = 8.0
@@ -35,6 +36,12 @@ _FOLDER = "memviz-out"
     is_flag=True,
     help="With --screenshot: play the scenario's script, and take the picture when it has ended.",
 )
+@click.option("--live", is_flag=True, help="Open the window on the machine that this runs on.")
+@click.option(
+    "--actions",
+    is_flag=True,
+    help="With --live: compacting, shrinking a cache and asking for a huge page are possible; otherwise it only reads.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -49,6 +56,8 @@ def command(
     screenshot: Path | None,
     after: float,
     scripted: bool,
+    live: bool,
+    actions: bool,
     folder: Path,
 ) -> int:
     """Open the window on a scenario (the one that was open last, or aged-file-server).
@@ -59,9 +68,14 @@ def command(
     \b
     Example: memviz aged-file-server --seed 7
              memviz aged-file-server --screenshot window.png --after 10
+             memviz --live
     """
     if scenario == options.REAL_TRACE:
         raise click.UsageError("real-trace has no window yet: use memviz run real-trace")
+    if actions and not live:
+        raise click.UsageError("--actions belongs to --live: a scenario's machine may always be acted upon")
+    if live:
+        return _live(scenario, screenshot, after, actions)
     name = scenario or options.DEFAULT_SCENARIO
     # Wrong input is told here, before anything opens, in one line.
     if race.is_race(name):
@@ -88,6 +102,17 @@ def command(
     return code
 
 
+def _live(scenario: str, screenshot: Path | None, after: float, actions: bool) -> int:
+    """The window on this machine."""
+    if scenario:
+        raise click.UsageError(f"--live is this machine, {scenario!r} a scenario: open one of them")
+    if not _has_display():
+        if screenshot is None:
+            raise click.UsageError("there is no display here: use memviz report --live, or --screenshot FILE")
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    return _window(LIVE, None, None, screenshot, after, False, actions)
+
+
 def _report(name: str, seed: int | None, memory_mib: int | None) -> str:
     """What a run has found, as JSON."""
     if race.is_race(name):
@@ -107,6 +132,7 @@ def _window(
     screenshot: Path | None,
     after: float,
     scripted: bool,
+    actions: bool = False,
 ) -> int:
     """Open the window; Qt is loaded here and nowhere before. Returns its exit code."""
     from memviz.gui.app import WindowOptions, run_window
@@ -119,5 +145,6 @@ def _window(
             screenshot=None if screenshot is None else str(screenshot),
             after=after,
             scripted=scripted,
+            actions=actions,
         )
     )

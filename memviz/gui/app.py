@@ -27,7 +27,7 @@ from memviz.gui.main_window import FIRST_SIZE, MainWindow, Scenario
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.races.catalogue import CASES, PREFIX
-from memviz.sources.base import race, simulation
+from memviz.sources.base import LIVE, live, race, simulation
 from memviz.sources.host import HostClient
 
 COLLECT_MS: Final = 5000
@@ -49,10 +49,18 @@ class WindowOptions:
     """Write a picture of the window to this file, and exit."""
     after: float = 8.0
     """Seconds after which the picture is taken."""
+    actions: bool = False
+    """This machine may be acted upon, not only read."""
     scripted: bool = False
     """The picture is taken when the scenario's script has ended, however long that takes (at most ``SCRIPT_S``)."""
     theme: str = ""
     """``dark``, ``light`` or ``system``; empty: as remembered."""
+    recording: str = ""
+    """A file to play instead of a scenario."""
+    at_ns: int = -1
+    """Where in it to begin, virtual time."""
+    go_on: bool = False
+    """Run its simulation on from there instead."""
     size: tuple[int, int] = FIRST_SIZE
     """Of the window when a picture is taken."""
 
@@ -78,7 +86,13 @@ def run_window(options: WindowOptions) -> int:
         window.resize(*options.size)
     code: list[int] = []
     with collected_here(app), interruptible(window):
-        if first:
+        if options.recording:
+            window.show()
+            if options.go_on:
+                window.recordings.go_on(options.recording, options.at_ns)
+            else:
+                window.recordings.open(options.recording, options.at_ns)
+        elif first:
             window.show()
             window.open_scenario(first)
             window.session.set_running(True)
@@ -107,7 +121,7 @@ def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:
     name_application()
     names = scenario.names()
     first = options.scenario
-    if first and first not in names and not first.startswith(PREFIX):
+    if first and first not in names and first != LIVE and not first.startswith(PREFIX):
         names = [*names, first]
     if not first and options.screenshot is not None:
         first = DEFAULT_SCENARIO
@@ -120,7 +134,16 @@ def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:
         entry = Entry(name, found.title, found.summary, found.question, found.lesson, len(found.moment))
         title = f"{found.title}, seed {seed}"
         entries.append(Scenario(name, title, partial(HostClient, spec), partial(HostClient, guided), entry))
+    entries.append(this_machine(options))
     return entries, first
+
+
+def this_machine(options: WindowOptions) -> Scenario:
+    """The machine that this runs on, among the scenarios."""
+    summary = "The memory of the machine that you sit at, as its kernel tells it. It is only read."
+    question = "Which caches pin which blocks here, and what would it take to get huge pages?"
+    make = partial(HostClient, live(options.actions))
+    return Scenario(LIVE, "This machine", make, make, Entry(LIVE, "This machine", summary, question))
 
 
 def list_races(options: WindowOptions) -> list[Scenario]:

@@ -9,9 +9,11 @@ found by the number that ``HostClient.send`` returned.
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Final, Literal, Protocol, cast, runtime_checkable
 
 from memviz.snapshot import Focus, Snapshot
 
@@ -252,6 +254,19 @@ def playback(path: str, at_ns: int = -1) -> SourceSpec:
 def continued(path: str, at_ns: int = -1) -> SourceSpec:
     """The spec of a recorded simulation that runs again up to ``at_ns`` (-1: its end) and goes on from there."""
     return SourceSpec("memviz.sources.continued:ContinuedSource", {"path": path, "at_ns": at_ns})
+
+
+LIVE: Final = "this-machine"
+"""What the machine that memviz runs on is called where a scenario could be named."""
+
+
+def live(actions: bool = False) -> SourceSpec:
+    """The spec of the machine that this runs on. Who is not root is asked for rights, where polkit can ask.
+
+    ``actions``: it may be compacted, caches shrunk, a huge page asked for; otherwise it is only read.
+    """
+    rights = "pkexec" if os.geteuid() != 0 and shutil.which("pkexec") else "auto"
+    return SourceSpec("memviz.sources.linux:LinuxSource", {"rights": rights, "actions": actions})
 
 
 def race(case: str, variant: str = "", seed: int | None = None) -> SourceSpec:

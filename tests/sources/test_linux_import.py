@@ -1,0 +1,160 @@
+"""Traces and saved page flags to recordings: a real machine's, what other tools print, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memviz import resources
+from memviz.cli.main import main
+from memviz.kernel import page, trace
+from memviz.recording.reader import Reader
+from memviz.sources.base import SourceError
+from memviz.sources.linux_deltas import apply_events
+from memviz.sources.linux_import import double_allocations, import_file, read_any_trace, read_still
+from memviz.sources.linux_sweep import ALLOCATED, counts
+
+DATA = Path(__file__).parents[1] / "data/linux-6.18"
+SAMPLE = resources.path("traces/linux-6.18.txt.xz")
+PERF = """\
+bash 21374 [000]  3027.727402: kmem:mm_page_alloc: page=0xffffea000 pfn=0x2a order=0 migratetype=1 gfp_flags=GFP_USER
+bash 21374 [001]  3027.737402: kmem:mm_page_free: page=0xffffea000 pfn=0x2a order=0
+bash 21374 [001]  3027.747402: kmem:mm_page_alloc: page=0x1 pfn=0x100 order=3 migratetype=0 gfp_flags=GFP_KERNEL
+"""
+TRACE_CMD = """\
+cpus=2
+          <idle>-0     [001]  3027.727402: mm_page_alloc:    page=0x1 pfn=42 order=0 migratetype=1 gfp_flags=GFP_USER
+            bash-21374 [000]  3027.737402: mm_page_free:         page=0x1 pfn=42 order=0
+            bash-21374 [000]  3027.747402: mm_page_alloc:    page=0x1 pfn=256 order=3 migratetype=0 gfp_flags=GFP_KERNEL
+"""
+
+
+def test_a_trace_becomes_a_recording_that_starts_with_the_state_before(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    path = tmp_path / "box.memviz"
+    found = import_file(SAMPLE, path, DATA / "before", lambda done, whole: steps.append((done, whole)))
+    assert (found.lost, found.double_allocations, found.page_frames) == (0, 0, 6_553_600)
+    assert steps[-1][0] == steps[-1][1]
+    with Reader(path) as reader:
+        assert reader.instants == found.instants
+        first, last = reader.at(1), reader.at(found.instants)
+    before = counts(read_still(DATA / "before").frames.pages())
+    assert counts(first.pages) == before
+    assert last.time_ns == pytest.approx(found.seconds * 1e9)
+    grown = counts(last.pages)["page cache"] + counts(last.pages)["anonymous"]
+    assert grown > before["page cache"] + before["anonymous"]
+    assert sum(last.zones[2].nr_free()) > 0
+    assert path.stat().st_size < 20e6
+
+
+def test_what_the_trace_says_was_allocated_was_not_free_before() -> None:
+    """Two rules of a recorded machine: no page is allocated twice, and none that was allocated stays free."""
+    events = read_any_trace(SAMPLE).events
+    assert double_allocations(events) == 0
+    still = read_still(DATA / "before")
+    apply_events(still.frames, events, 1)
+    allocated = still.frames.traced == ALLOCATED
+    assert np.count_nonzero(allocated) > 10_000
+    assert not np.isin(still.frames.owner[allocated], (page.OWNER_FREE, page.OWNER_PCP, page.OWNER_UNKNOWN)).any()
+
+
+def test_a_missing_free_is_counted_and_told(tmp_path: Path) -> None:
+    text = PERF.replace("kmem:mm_page_free", "kmem:mm_page_freed") + PERF
+    path = tmp_path / "trace.txt"
+    path.write_text(text)
+    found = import_file(path, tmp_path / "out.memviz")
+    assert found.double_allocations == 1 + 8
+    assert "9 page frames were allocated twice" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("text", [PERF, TRACE_CMD], ids=["perf script", "trace-cmd report"])
+def test_what_other_tools_print(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text(text)
+    found = import_file(path, tmp_path / "out.memviz")
+    assert (found.events, found.lost) == (3, 0)
+    assert found.seconds == pytest.approx(0.02)
+    with Reader(tmp_path / "out.memviz") as reader:
+        last = reader.at(found.instants)
+    assert last.pages.owner[[0x2A, 0x100, 0x107, 0x108]].tolist() == [
+        page.OWNER_PCP,
+        page.OWNER_KERNEL,
+        page.OWNER_KERNEL,
+        page.OWNER_UNKNOWN,
+    ]
+
+
+def test_saved_page_flags_are_a_still(tmp_path: Path) -> None:
+    found = import_file(DATA / "after" / "kpageflags.xz", tmp_path / "still.memviz")
+    assert (found.instants, found.page_frames) == (1, 6_553_600)
+    with Reader(tmp_path / "still.memviz") as reader:
+        only = reader.at(1)
+    assert [zone.managed for zone in only.zones] == [3840, 772_917, 851_968]
+    assert any(cache.name == "radix_tree_node" for cache in only.caches)
+    assert only.possible[9] > 0
+
+
+def test_page_flags_without_siblings_say_what_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / "kpageflags").write_bytes(np.full(5000, 1 << 10, "<u8").tobytes())
+    found = import_file(tmp_path, tmp_path / "still.memviz")
+    assert any("zoneinfo" in note for note in found.notes)
+    with Reader(found.path) as reader:
+        assert counts(reader.at(1).pages) == {"free": 5000}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("kpageflags", b"1234567", "is no /proc/kpageflags"),
+        ("kpageflags.xz", b"\xfd7zXZ\0broken", "cut off or damaged"),
+        ("trace.dat", b"\x17\x08Dtracing", "trace-cmd"),
+        ("trace.txt", b"", "is empty"),
+        ("trace.txt", b"hello\nworld\n" * 200, "is not the text of a trace"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, sentence: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    output = tmp_path / "out.memviz"
+    with pytest.raises(SystemExit) as ended:
+        main(["import", str(tmp_path / name), "-o", str(output)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert sentence in said
+    assert len(said.strip().splitlines()) == 1
+    assert not output.exists()
+
+
+def test_an_import_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    def cancel(done: int, whole: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "trace.txt"
+    path.write_text(PERF)
+    with pytest.raises(KeyboardInterrupt):
+        import_file(path, tmp_path / "out.memviz", progress=cancel)
+    assert [one.name for one in tmp_path.iterdir()] == ["trace.txt"]
+
+
+def test_a_recording_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text(PERF)
+    (tmp_path / "out.memviz").write_text("mine")
+    with pytest.raises(SourceError, match=r"out\.memviz"):
+        import_file(path, tmp_path / "out.memviz")
+    assert (tmp_path / "out.memviz").read_text() == "mine"
+
+
+def test_the_command_tells_figures_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text(PERF)
+    with pytest.raises(SystemExit) as ended:
+        main(["import", str(path), "-o", str(tmp_path / "out.memviz"), "--json"])
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["events"], told["instants"]) == (3, 2)
+    assert trace.MM_PAGE_ALLOC == 1
