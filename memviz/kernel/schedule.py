@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from random import Random
 
+from mypy_extensions import mypyc_attr
+
 Schedule = list[tuple[int, int]]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Scheduler:
     """The interface, and its simplest form: keep to the current CPU while it can run, then the lowest-numbered."""
 

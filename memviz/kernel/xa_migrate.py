@@ -83,6 +83,7 @@ class XaMigrate:
             self.nodes.free(node)
             return False
         self.smp.point("xa_object_migrate: array read, not locked")
+        self.smp.cond_resched()  # where a preemptible kernel puts tasks aside: not in a read-side section, so not here
         xa.xa_lock()
         still = victim.array is xa
         if still:
