@@ -103,6 +103,7 @@ class SimulationSource:
         self._fresh = True
         self._busy = False
         self._look: Callable[[], None] = _nobody
+        self._moving = False
         self._shown = 0.0  # until when what happens is slowed down
         self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.xa_nodes, self.machine.slub)
         self._defrag: DefragReport | None = None
@@ -214,7 +215,14 @@ class SimulationSource:
 
     def _looked_at(self) -> None:
         self._look()
-        if self._shown and time.perf_counter() < self._shown:
+        moment = self.play.at_moment
+        if not (self._moving or (moment is not None and moment.do in ("defragment", "compact"))):
+            self._shown = 0.0
+            return
+        now = time.perf_counter()
+        if not self._shown:
+            self._shown = now + SHOW_S
+        if now < self._shown:
             time.sleep(SHOW_STEP_S)
 
     def close(self) -> None:
@@ -228,15 +236,14 @@ class SimulationSource:
         if isinstance(command, _JOURNALED) and not looks:
             self._write_down(type(command).__name__, command)
         self._busy = True
-        if isinstance(command, Defragment | Compact):
-            self._shown = time.perf_counter() + SHOW_S
+        self._moving = isinstance(command, Defragment | Compact)
         try:
             sentence = self._do(command)
             ok = not isinstance(command, RequestPages) or self.machine.requests[-1].ok
         except ValueError as error:
             sentence, ok = str(error), False
         finally:
-            self._busy = False
+            self._busy = self._moving = False
             self._shown = 0.0
         self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-OUTCOMES:]
         self._fresh = True

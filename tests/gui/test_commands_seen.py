@@ -1,0 +1,77 @@
+"""A command that takes a while is seen while it is done, and the window says which it is."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PySide6.QtGui import QAction
+from pytestqt.qtbot import QtBot
+
+from memviz.gui.main_window import MainWindow, Scenario
+from memviz.gui.settings import Settings
+from memviz.gui.theme import Theme
+from memviz.kernel.trace import SLAB_MIGRATED
+from memviz.sources.base import Pause, Step, simulation
+from memviz.sources.host import HostClient
+
+SCENARIO = """\
+title = "Sparse"
+summary = "s"
+question = "q"
+lesson = "l"
+ops = 4000
+
+[machine]
+memory_mib = 64
+cpus = 4
+seed = 3
+quantum = 4
+
+[[workload]]
+kind = "file-server"
+params = { files = 300, pages = 60, create = 0.3, delete = 0.2, truncate = 0.1, sparse = 0.8 }
+"""
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path) -> MainWindow:
+    """A window on a paused machine whose slabs are sparse."""
+    path = tmp_path / "sparse.toml"
+    path.write_text(SCENARIO)
+    make = partial(HostClient, simulation(str(path)))
+    window = MainWindow([Scenario("sparse", "Sparse", make)], Theme("dark"), Settings(remember=False))
+    qtbot.addWidget(window)
+    window.show()
+    window.open_scenario("sparse")
+    window.session.send(Pause())
+    window.session.send(Step(3000))
+    qtbot.waitUntil(lambda: window.session.snapshot is not None and window.session.snapshot.ops == 3000, timeout=30_000)
+    return window
+
+
+def test_slabs_come_free_before_the_command_is_over(window: MainWindow, qtbot: QtBot) -> None:
+    session = window.session
+    seen: list[tuple[str, int, int]] = []
+
+    def look() -> None:
+        snapshot = session.snapshot
+        assert snapshot is not None
+        left = int((snapshot.events["kind"] == SLAB_MIGRATED).sum())
+        seen.append((window.status.told.words, len(snapshot.slabs), left))
+
+    session.changed.connect(look)
+    action = window.findChild(QAction, "action_defragment")
+    assert action is not None
+    action.trigger()
+    qtbot.waitUntil(lambda: session.outcome is not None, timeout=30_000)
+    session.changed.disconnect(look)
+    under_way = [one for one in seen if one[0] == "Defragmenting slabs …"]
+    counts = [slabs for _, slabs, _ in under_way]
+    assert min(counts) < max(counts), "the slab grid gets shorter in front of one's eyes"
+    assert sum(1 for _, _, left in under_way if left) >= 2, "slabs are left one after the other"
+    assert session.outcome is not None
+    assert session.outcome.ok
+    assert window.status.told.words == session.outcome.sentence
+    window.close()
