@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
@@ -18,7 +18,7 @@ from memviz.gui.theme import Theme
 if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
 
-MENUS: Final = ("File", "Run", "Memory", "View", "Help")
+MENUS: Final = ("File", "Run", "Recording", "Memory", "View", "Help")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Act:
     checkable: bool = False
     needs_source: bool = False
     """Only possible while a source runs."""
+    needs_playback: bool = False
+    """Only possible while a recording is played."""
     disabled: str = ""
     """Why it can't be done in this version; empty when it can."""
 
@@ -51,6 +53,30 @@ def _request(order: int) -> Act:
         lambda window: window.request_order(order),
         tip=f"Ask for {1 << order} contiguous page frames and tell how that went.",
         needs_source=True,
+    )
+
+
+def _jumps(to: Literal["failure", "defragmentation", "grace period"], words: str, key: str) -> tuple[Act, Act]:
+    ident = to.replace(" ", "_")
+    return (
+        Act(
+            f"next_{ident}",
+            f"Next {words}",
+            "Recording",
+            lambda window: window.recordings.jump(to),
+            (key,),
+            f"Wind the recording to the next {words}.",
+            needs_playback=True,
+        ),
+        Act(
+            f"last_{ident}",
+            f"Last {words}",
+            "Recording",
+            lambda window: window.recordings.jump(to, False),
+            (f"Shift+{key}",),
+            f"Wind the recording back to the {words} before this instant.",
+            needs_playback=True,
+        ),
     )
 
 
@@ -68,20 +94,18 @@ ACTIONS: Final[tuple[Act, ...]] = (
         "open_recording",
         "Open a recording…",
         "File",
-        lambda w: None,
+        lambda w: w.recordings.ask(),
         ("Ctrl+O",),
         "Play a .memviz file: look around in it, forwards and backwards.",
         "folder-open",
-        disabled="playing recordings in the window comes with a later version",
     ),
     Act(
         "this_machine",
         "This machine",
         "File",
-        lambda w: None,
+        lambda w: w.open_this_machine(),
         tip="Look at the memory of the Linux machine that this window runs on.",
         icon="memory-stick",
-        disabled="watching a real machine comes with a later version",
     ),
     Act(
         "restart",
@@ -146,12 +170,12 @@ ACTIONS: Final[tuple[Act, ...]] = (
         "record",
         "Record",
         "File",
-        lambda w: None,
+        lambda w: w.recordings.toggle(),
         ("Ctrl+R",),
-        "Write this run to a .memviz file.",
+        "Write this run to a .memviz file, to play it or to go on from it; again: finish the file.",
         "circle",
         checkable=True,
-        disabled="recording from the window comes with a later version",
+        needs_source=True,
     ),
     Act("quit", "Quit", "File", lambda w: w.close(), ("Ctrl+Q",), "Close the window and end the run."),
     Act("run", "Run", "Run", lambda w: w.session.toggle_run(), ("Space",), "Run, or pause.", "play", needs_source=True),
@@ -207,6 +231,65 @@ ACTIONS: Final[tuple[Act, ...]] = (
         "More operations a second.",
         needs_source=True,
     ),
+    Act(
+        "continue",
+        "Continue from here",
+        "Recording",
+        lambda w: w.recordings.go_on(),
+        ("Ctrl+G",),
+        "Run the recorded simulation on from this instant: change something, and see another future.",
+        "git-fork",
+        needs_playback=True,
+    ),
+    Act(
+        "step_back",
+        "Step back",
+        "Recording",
+        lambda w: w.recordings.step_back(),
+        ("Left",),
+        "One recorded instant back, then pause.",
+        "skip-back",
+        needs_playback=True,
+    ),
+    Act(
+        "turn",
+        "Other direction",
+        "Recording",
+        lambda w: w.recordings.turn(),
+        ("B",),
+        "Play backwards, or forwards again.",
+        needs_playback=True,
+    ),
+    Act(
+        "pace_up",
+        "Twice as fast",
+        "Recording",
+        lambda w: w.recordings.pace(2.0),
+        ("Ctrl+Up",),
+        "Play the recording at twice the rate.",
+        needs_playback=True,
+    ),
+    Act(
+        "pace_down",
+        "Half as fast",
+        "Recording",
+        lambda w: w.recordings.pace(0.5),
+        ("Ctrl+Down",),
+        "Play the recording at half the rate.",
+        needs_playback=True,
+    ),
+    Act(
+        "loop",
+        "Repeat what the timeline shows",
+        "Recording",
+        lambda w: w.recordings.loop(),
+        ("Ctrl+L",),
+        "Play the part of time that the timeline shows again and again; again: stop that.",
+        needs_playback=True,
+    ),
+    *_jumps("failure", "failed request", "J"),
+    *_jumps("defragmentation", "defragmentation", "M"),
+    *_jumps("grace period", "grace period", "G"),
     Act(
         "defragment",
         "Defragment slabs",
@@ -350,11 +433,13 @@ def paint_icons(actions: dict[str, QAction], theme: Theme) -> None:
             actions[act.ident].setIcon(theme.icon(act.icon))
 
 
-def enable(actions: dict[str, QAction], usable: bool) -> None:
-    """Switch what needs a running source on or off."""
+def enable(actions: dict[str, QAction], usable: bool, playing: bool) -> None:
+    """Switch what needs a running source, or a recording, on or off."""
     for act in ACTIONS:
         if act.needs_source and not act.disabled:
             actions[act.ident].setEnabled(usable)
+        elif act.needs_playback:
+            actions[act.ident].setEnabled(playing)
 
 
 def key_words(act: Act) -> str:

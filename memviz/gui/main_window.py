@@ -18,6 +18,7 @@ from memviz.gui.docks import Docks, panel_key
 from memviz.gui.gallery import Entry, Gallery
 from memviz.gui.guide import GuideBar
 from memviz.gui.panel import PanelDock, View
+from memviz.gui.recordings import Recordings
 from memviz.gui.selection import Selection
 from memviz.gui.session import SPEEDS, Client, Session
 from memviz.gui.settings import VERSION, Settings
@@ -36,6 +37,7 @@ from memviz.gui.views.stepper import StepperView
 from memviz.gui.views.story import StoryView
 from memviz.gui.views.timeline import TimelineView
 from memviz.gui.views.xarray_tree import XArrayTreeView
+from memviz.sources.base import LIVE
 
 FIRST_SIZE: Final = (1680, 1050)
 
@@ -58,6 +60,7 @@ class MainWindow(QMainWindow):
     """The window. ``open_scenario`` starts a source; closing the window ends it."""
 
     session: Session
+    recordings: Recordings
 
     def __init__(
         self, scenarios: Sequence[Scenario], theme: Theme, settings: Settings, races: Sequence[Scenario] = ()
@@ -91,6 +94,7 @@ class MainWindow(QMainWindow):
         self.docks = Docks(self, self.views)
         self.views[0].setFocus()
         self._connect()
+        self.recordings = Recordings(self)
         self.set_order(self._order)
         self._paint()
         geometry, state = settings.layout()
@@ -182,7 +186,8 @@ class MainWindow(QMainWindow):
     def _session_changed(self) -> None:
         self.top_bar.show_session()
         self.status.show_session()
-        actions.enable(self.actions_by_name, self.session.usable)
+        actions.enable(self.actions_by_name, self.session.usable, self.session.playing)
+        self.actions_by_name["record"].setChecked(self.session.recording)
         if self.session.snapshot is not None:
             self.guide.show_snapshot(self.session.snapshot)
         self._show(self._clock.elapsed())
@@ -257,7 +262,7 @@ class MainWindow(QMainWindow):
         """The start page."""
         if self.gallery is None:
             entries = [one.entry or Entry(one.name, one.title) for one in self.scenarios]
-            others = [self.actions_by_name[name] for name in ("open_recording", "this_machine")]
+            others = [self.actions_by_name["open_recording"]]
             self.gallery = Gallery(self.theme, entries, others, self)
             self.gallery.chosen.connect(self._card_chosen)
         self.gallery.can_close = self.session.client is not None
@@ -268,6 +273,10 @@ class MainWindow(QMainWindow):
         self.open_scenario(name, guided)
         self.session.set_running(True)
         self.views[0].setFocus()
+
+    def open_this_machine(self) -> None:
+        """The Linux machine that the window runs on."""
+        self._card_chosen(LIVE, False)
 
     # -- guided runs
 

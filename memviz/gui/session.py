@@ -89,6 +89,7 @@ class Session(QObject):
         self._running_wanted: bool | None = None
         self._speed_wanted: int | None = None
         self._last_seq = -1
+        self._wound = 0
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(PULL_MS)
@@ -113,6 +114,7 @@ class Session(QObject):
         self._running_wanted = None
         self._speed_wanted = None
         self._last_seq = -1
+        self._wound = 0
         self.selection.clear()
         self.client = make()
         self.client.start()
@@ -148,7 +150,14 @@ class Session(QObject):
         self.snapshot = snapshot
         if snapshot.seq != self._last_seq:
             self._last_seq = snapshot.seq
-            self.history.add(snapshot)
+            if snapshot.playback is None:
+                self.history.add(snapshot)
+            elif snapshot.playback.wound != self._wound:
+                if not self._wound:
+                    self.history.load(snapshot.past, snapshot.past_events)
+                self._wound = snapshot.playback.wound
+                self.log.clear()  # what comes now are the events before the instant that it was wound to
+                self.series.clear()
             self.series.add(snapshot)
             self.log.add(snapshot.events, snapshot.lost_events)
             self.names = Names.of(snapshot)
@@ -183,6 +192,16 @@ class Session(QObject):
     def usable(self) -> bool:
         """Commands reach the source and do something."""
         return self.client is not None and self.client.alive and not self.failure
+
+    @property
+    def playing(self) -> bool:
+        """The source is a recording, which can be wound."""
+        return self.usable and self.snapshot is not None and self.snapshot.playback is not None
+
+    @property
+    def recording(self) -> bool:
+        """A recording of this is being made."""
+        return self.snapshot is not None and self.snapshot.recording is not None and self.snapshot.recording.active
 
     @property
     def waiting(self) -> str:

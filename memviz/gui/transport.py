@@ -192,7 +192,7 @@ class TopBar(QWidget):
         if snapshot is None:
             self.source.text = "starting …" if self._session.client is not None else ""
             return
-        self.source.text = _source_words(snapshot)
+        self.source.text = _recording_words(snapshot) or _source_words(snapshot)
         if snapshot.policies != self._shown_policies:
             self._show_policies(snapshot.policies)
         if not self.speed.isSliderDown() and self._session.speed in SPEEDS:
@@ -247,6 +247,18 @@ class TopBar(QWidget):
     def _policy_triggered(self, entry: QAction) -> None:
         if isinstance(entry.data(), tuple):
             self._session.set_policy(*entry.data())
+
+
+def _recording_words(snapshot: Snapshot) -> str:
+    """What is being recorded, or which part of a recording this is; empty when neither."""
+    now, played = snapshot.recording, snapshot.playback
+    if now is not None and now.active:
+        missed = f", {now.missed:,} missing" if now.missed else ""
+        return f"● {now.seconds:.0f} s, {now.bytes / 1e6:.1f} MB{missed}"
+    if played is None:
+        return ""
+    rate = "" if played.rate == 1 else f"  × {played.rate:g}"
+    return f"Recording · {played.at + 1:,} of {played.instants:,}{rate}"
 
 
 def _source_words(snapshot: Snapshot) -> str:

@@ -55,6 +55,7 @@ class ContinuedSource(SimulationSource):
         super().__init__(**origin_arguments(origin))
         self._path = path
         self._again = True
+        self._held = False
         self._wanted_singly = False
 
     # -- on the way
@@ -68,7 +69,7 @@ class ContinuedSource(SimulationSource):
         """Run again for about ``seconds``; once arrived, as any simulation."""
         if not self._again:
             return super().advance(seconds)
-        if self._state != "running":
+        if self._held:
             return False
         begin = time.perf_counter()
         smp = self.machine.smp
@@ -101,7 +102,6 @@ class ContinuedSource(SimulationSource):
             self.first_moments()
         elif done.name in _COMMANDS:
             super().command(0, msgspec.convert(arguments, _COMMANDS[done.name]))
-            self._state = "running"
         else:
             raise RecordingError(f"{self._path} cannot be run again: it holds a command {done.name!r}; update memviz")
 
@@ -126,7 +126,7 @@ class ContinuedSource(SimulationSource):
             return
         sentence, ok = "", True
         if isinstance(command, Run | Pause):
-            self._state = "running" if isinstance(command, Run) else "paused"
+            self._held = isinstance(command, Pause)
         elif isinstance(command, SetFocus):
             self.focus = command.focus._replace(bulk_events=self.focus.bulk_events)
         elif not isinstance(command, Speed):
@@ -140,7 +140,8 @@ class ContinuedSource(SimulationSource):
         if not self._again:
             return found
         percent = self.machine.ops * 100 // max(1, self._goal.ops)
-        return replace(found, notice=f"Running again to where the recording stands: {percent} %")
+        notice = f"Running again to where the recording stands: {percent} %"
+        return replace(found, state="paused" if self._held else "running", notice=notice)
 
 
 def origin_arguments(origin: dict[str, Any]) -> dict[str, Any]:

@@ -173,7 +173,8 @@ class PlaybackSource:
         step = 0 if command.forwards else 1
         now = self._reader.times_of(max(1, self._at - step))[0] + step
         found = self._reader.find_event(kinds, now, command.forwards, failed)
-        if found is None and failed:
+        if found is None and failed and self._reader.find_event(kinds, -1, True, True) is None:
+            # Nobody asked for memory in this recording: then the failures of the workload are what there is to see.
             found = self._reader.find_event((trace.ALLOC_FAILED,), now, command.forwards)
         if found is None:
             raise ValueError(f"There is no {command.to} {'behind' if command.forwards else 'before'} this instant.")

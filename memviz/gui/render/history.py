@@ -14,7 +14,7 @@ import numpy.typing as npt
 from memviz.kernel import trace
 from memviz.kernel.page import NR_PAGE_ORDERS
 from memviz.kernel.vmstat import unusable_free_index
-from memviz.snapshot import Snapshot
+from memviz.snapshot import Snapshot, Structured
 
 FAILED, DEFRAG, SUCCESS, REFUSED = "failed request", "defragmentation", "success", "failed allocation"
 MARKER_KINDS: Final = (FAILED, DEFRAG, SUCCESS, REFUSED)
@@ -80,11 +80,20 @@ class History:
         self.markers.clear()
         self.version += 1
 
+    def load(self, past: Structured, events: Structured) -> None:
+        """All of a recording at once: PAST_DTYPE, and the events that are worth a marker."""
+        self.clear()
+        past = past[:: -(-past.size // len(self._times)) or 1]
+        self._nr = past.size
+        self._times[: self._nr] = past["time"]
+        self._values[: self._nr] = past["unusable"]
+        self._mark(events)
+
     def add(self, snapshot: Snapshot) -> None:
         """Take what ``snapshot`` says about its instant. Time that goes back starts a new history."""
         if self._nr and snapshot.time_ns < self._times[self._nr - 1]:
             self.clear()
-        self._add_markers(snapshot)
+        self._mark(snapshot.events)
         nr_free = free_blocks(snapshot)
         if not nr_free:
             return
@@ -104,8 +113,7 @@ class History:
         self._nr = kept
         self._every_ns = int(self._times[kept - 1] - self._times[0]) // max(1, kept - 1)
 
-    def _add_markers(self, snapshot: Snapshot) -> None:
-        events = snapshot.events
+    def _mark(self, events: Structured) -> None:
         if not events.size:
             return
         wanted = np.isin(events["kind"], (trace.REQUEST_END, trace.DEFRAG_END, trace.ALLOC_FAILED))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
@@ -31,6 +31,8 @@ _LABEL_H: Final = 15
 class TimelineView(View):
     """Click: time cursor, or the event of a marker. Wheel: zoom. Drag: move along. Double click: everything again."""
 
+    scrubbed = Signal(int)
+    """The instant that a recording shall be wound to, ns."""
     ident: ClassVar[str] = "timeline"
     title: ClassVar[str] = "Timeline"
     empty: ClassVar[str] = "Nothing has happened yet"
@@ -57,6 +59,8 @@ class TimelineView(View):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Repaint when the history has grown."""
         self.snapshot = snapshot
+        if snapshot.playback is not None:
+            self.update()
         if self._version != self.history.version:
             self._version = self.history.version
             self._show_subtitle()
@@ -123,6 +127,7 @@ class TimelineView(View):
             self._paint_curve(painter)
             for marker in self.history.markers:
                 self._paint_marker(painter, marker)
+            self._paint_gaps(painter)
             self._paint_cursor(painter)
         if self.hasFocus():
             painter.setPen(self.theme.color("ui.focus"))
@@ -164,8 +169,26 @@ class TimelineView(View):
         painter.setFont(self.theme.font("small"))
         painter.drawText(QRectF(x - 8, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
 
+    @property
+    def _playing(self) -> bool:
+        return self.snapshot is not None and self.snapshot.playback is not None
+
+    def _paint_gaps(self, painter: QPainter) -> None:
+        """Where a recording lacks instants, and the part of it that is played again and again."""
+        if self.snapshot is None or self.snapshot.playback is None:
+            return
+        for begin, end, _ in self.snapshot.playback.gaps:
+            left, right = self.x_of(begin), self.x_of(end)
+            painter.fillRect(QRectF(left, self.height() - 4, max(2.0, right - left), 4), self.theme.color("tone.warn"))
+        loop = self.snapshot.playback.loop
+        if loop is not None:
+            left, right = self.x_of(loop[0]), self.x_of(loop[1])
+            painter.fillRect(QRectF(left, 0, right - left, 3), self.theme.color("chart.cursor"))
+
     def _paint_cursor(self, painter: QPainter) -> None:
         time_ns = self.selection.now.time_ns
+        if self.snapshot is not None and self.snapshot.playback is not None:
+            time_ns = self.snapshot.time_ns
         if time_ns < 0:
             return
         x = self.x_of(time_ns)
@@ -214,9 +237,16 @@ class TimelineView(View):
         if event.button() == Qt.MouseButton.LeftButton:
             self._drag_from = (event.position().x(), self.shown())
             self._dragged = False
+            if self._playing:
+                self._scrub(event.position().x())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Move along, when a part of time is shown."""
+        """Move along, when a part of time is shown. A recording is wound to the pointer."""
+        if self._playing:
+            if self._drag_from is not None:
+                self._dragged = self._dragged or abs(event.position().x() - self._drag_from[0]) >= 4
+                self._scrub(event.position().x())
+            return
         if self._drag_from is None or self._range is None:
             return
         x, (begin, end) = self._drag_from
@@ -228,6 +258,11 @@ class TimelineView(View):
         begin = min(max(first, begin + shift), last - (end - begin))
         self._range = (begin, begin + self._drag_from[1][1] - self._drag_from[1][0])
         self.update()
+
+    def _scrub(self, x: float) -> None:
+        """Ask for the instant that a pixel shows."""
+        begin, end = self.shown()
+        self.scrubbed.emit(min(max(begin, self.time_at(x)), end))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """A click picks the marker that is near, else the instant."""

@@ -1,0 +1,132 @@
+"""What the window does with recordings: make one, open one, wind it, go on from it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QFileDialog
+
+from memviz.recording.format import SUFFIX
+from memviz.sources.base import Jump, Loop, Rate, Record, Seek, SourceSpec, Step, StopRecording, continued, playback
+from memviz.sources.host import HostClient
+
+if TYPE_CHECKING:
+    from memviz.gui.main_window import MainWindow
+
+_KINDS = f"Recording (*{SUFFIX})"
+_FASTEST = 64.0
+
+
+class Recordings(QObject):
+    """The window's commands about recordings."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        self._session = window.session
+        window.timeline.scrubbed.connect(self.seek)
+        window.selection.changed.connect(self._selection_changed)
+        self._event = -1
+
+    # -- making one
+
+    def toggle(self) -> None:
+        """Ask where to and begin, or finish the one that is being made."""
+        if self._session.recording:
+            self._session.send(StopRecording(), "Finishing the recording …")
+            return
+        name = f"{Path(self._window.scenario or 'memviz').stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}"
+        path = self._window.ask_file("Record to", name, _KINDS)
+        if path:
+            self._session.send(Record(str(Path(path).with_suffix(SUFFIX).absolute())), "Beginning to record …")
+        self._session.changed.emit()  # the button shows what is, not what was clicked
+
+    # -- opening one
+
+    def ask(self) -> None:
+        """Ask which file, and open it."""
+        path = QFileDialog.getOpenFileName(self._window, "Open a recording", "", f"{_KINDS};;All files (*)")[0]
+        if path:
+            self.open(path)
+
+    def open(self, path: str, at_ns: int = -1) -> None:
+        """Play a recording. What is wrong with the file is said where the state of a run is said."""
+        self._start(path, playback(path, at_ns), f"{Path(path).name}")
+        self._session.set_running(True)
+
+    def go_on(self, path: str = "", at_ns: int = -1) -> None:
+        """Run the simulation on from an instant; by default from the one that is shown."""
+        snapshot = self._session.snapshot
+        if not path:
+            if snapshot is None or snapshot.playback is None:
+                return
+            path, at_ns = snapshot.playback.path, snapshot.time_ns
+        self._start(path, continued(path, at_ns), f"{Path(path).name}, going on")
+        self._session.set_running(True)
+
+    def _start(self, path: str, spec: SourceSpec, title: str) -> None:
+        window = self._window
+        offered = [(one.name, one.title) for one in window.scenarios]
+        window.top_bar.set_scenarios([*offered, (path, title)], path)
+        window.setWindowTitle(f"{title} — memviz")
+        window.guided = False
+        self._session.open(partial(HostClient, spec))
+        if window.gallery is not None:
+            window.gallery.can_close = True
+            window.gallery.leave()
+
+    # -- winding it
+
+    @Slot(int)
+    def seek(self, time_ns: int) -> None:
+        """Wind to an instant."""
+        if self._session.playing:
+            self._session.send(Seek(time_ns))
+
+    @Slot()
+    def _selection_changed(self) -> None:
+        """An event that is picked is an instant to look at."""
+        now = self._window.selection.now
+        if now.event != self._event:
+            self._event = now.event
+            if now.event >= 0 and now.time_ns >= 0 and self._session.playing:
+                self._session.set_running(False)
+                self.seek(now.time_ns)
+
+    def jump(self, to: Literal["failure", "defragmentation", "grace period"], forwards: bool = True) -> None:
+        """Wind to the next thing of a kind, or to the one before."""
+        self._session.send(Jump(to, forwards))
+
+    def step_back(self) -> None:
+        """One instant back."""
+        self._session.send(Step(-1))
+
+    def turn(self) -> None:
+        """Play in the other direction."""
+        snapshot = self._session.snapshot
+        if snapshot is not None and snapshot.playback is not None:
+            self._session.send(Rate(-snapshot.playback.rate))
+            self._session.set_running(True)
+
+    def pace(self, factor: float) -> None:
+        """So many times as fast as now."""
+        snapshot = self._session.snapshot
+        if snapshot is not None and snapshot.playback is not None:
+            rate = snapshot.playback.rate * factor
+            if 1 / _FASTEST <= abs(rate) <= _FASTEST:
+                self._session.send(Rate(rate))
+
+    def loop(self) -> None:
+        """Play what the timeline shows again and again, or stop doing that."""
+        snapshot = self._session.snapshot
+        if snapshot is None or snapshot.playback is None:
+            return
+        if snapshot.playback.loop is not None:
+            self._session.send(Loop(-1, -1))
+        else:
+            self._session.send(Loop(*self._window.timeline.shown()))
+            self._session.set_running(True)

@@ -1,0 +1,156 @@
+"""The window records, plays and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+
+from memviz.gui.main_window import MainWindow, Scenario
+from memviz.gui.settings import Settings
+from memviz.gui.theme import Theme
+from memviz.recording.reader import Reader
+from memviz.recording.writer import Instant, Writer
+from memviz.sources.base import Pause, RequestPages, SetFocus, Step, simulation
+from memviz.sources.host import HostClient
+from memviz.sources.recorded import RecordedSource
+from memviz.sources.simulation import SimulationSource
+from tests.gui.clients import FakeClient
+from tests.gui.synthetic import SyntheticSource
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Forty instants of a small machine, with a request in the middle."""
+    path = tmp_path / "small.memviz"
+    source = SimulationSource("aged-file-server", seed=5, memory_mib=32)
+    writer = Writer(path, {"title": "Small", "origin": __import__("json").dumps(source.origin())})
+    done = 0
+    for number in range(40):
+        source.command(number, Step(64))
+        if number == 20:
+            source.command(100, RequestPages(9, 0xCC0))
+        journal = tuple(source.journal[done:])
+        done = len(source.journal)
+        writer.write(Instant(source.snapshot(), number * 33_000_000, journal))
+    writer.finish("finished")
+    return path
+
+
+def shown(window: MainWindow) -> int:
+    """Which instant the window shows, from 0; -1: none."""
+    snapshot = window.session.snapshot
+    return -1 if snapshot is None or snapshot.playback is None else snapshot.playback.at
+
+
+@pytest.fixture
+def playing(qtbot, window: MainWindow, recording: Path) -> MainWindow:  # type: ignore[no-untyped-def]
+    window.recordings.open(str(recording))
+    qtbot.waitUntil(lambda: shown(window) >= 0, timeout=20_000)
+    window.session.set_running(False)
+    qtbot.waitUntil(lambda: window.session.snapshot.state == "paused")  # type: ignore[union-attr]
+    yield window
+    window.session.close()
+
+
+def test_a_recording_opens_with_all_of_its_past(playing: MainWindow, recording: Path) -> None:
+    with Reader(recording) as reader:
+        past = reader.past()
+    assert playing.session.history.times.tolist() == past["time"].tolist()
+    assert [marker.kind for marker in playing.session.history.markers if marker.order == 9]
+    assert playing.windowTitle() == "small.memviz — memviz"
+    assert playing.top_bar.source.text.startswith("Recording · ")
+    assert playing.top_bar.source.text.endswith(" of 40")
+    assert playing.actions_by_name["continue"].isEnabled()
+
+
+def test_the_pointer_winds_it(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    timeline = playing.timeline
+    middle = timeline.height() // 2
+    for part in (0.9, 0.1, 0.6):
+        x = int(timeline.width() * part)
+        wanted = timeline.time_at(x)
+        qtbot.mousePress(timeline, Qt.MouseButton.LeftButton, pos=QPoint(x, middle))
+        qtbot.mouseRelease(timeline, Qt.MouseButton.LeftButton, pos=QPoint(x, middle))
+        qtbot.waitUntil(lambda wanted=wanted: abs(playing.session.snapshot.time_ns - wanted) < 6_000_000)
+        assert playing.session.snapshot.time_ns <= wanted
+
+
+def test_keys_step_and_jump(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    playing.recordings.seek(0)
+    qtbot.waitUntil(lambda: shown(playing) == 0)
+    playing.actions_by_name["step"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 1)
+    playing.actions_by_name["step_back"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 0)
+    playing.actions_by_name["next_failure"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 20)
+    events = playing.session.log.events
+    assert 13 in events["kind"]
+    playing.actions_by_name["next_failure"].trigger()
+    qtbot.waitUntil(lambda: playing.session.outcome is not None)
+    assert "no failure behind this instant" in playing.session.outcome.sentence
+
+
+def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
+    with Reader(recording) as reader:
+        at_ns, ops = reader.times_of(30)[0], reader.ops_of(30)
+    playing.recordings.seek(at_ns)
+    qtbot.waitUntil(lambda: shown(playing) == 29)
+    playing.actions_by_name["continue"].trigger()
+    qtbot.waitUntil(
+        lambda: (
+            playing.session.snapshot is not None
+            and playing.session.snapshot.source == "simulation"
+            and playing.session.snapshot.state == "paused"
+        ),
+        timeout=20_000,
+    )
+    assert (playing.session.snapshot.time_ns, playing.session.snapshot.ops) == (at_ns, ops)
+    assert not playing.actions_by_name["continue"].isEnabled()
+
+
+def test_the_record_button(qtbot, theme: Theme, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    spec = simulation("aged-file-server", 3, 32)
+    window = MainWindow([Scenario("aged", "Aged", lambda: HostClient(spec))], theme, Settings())
+    qtbot.addWidget(window)
+    window.show()
+    window.open_scenario("aged")
+    window.session.set_running(True)
+    path = tmp_path / "mine"
+    window.ask_file = lambda title, name, kinds: str(path)  # type: ignore[method-assign]
+    record = window.actions_by_name["record"]
+    qtbot.waitUntil(lambda: window.session.snapshot is not None, timeout=20_000)
+    record.trigger()
+    qtbot.waitUntil(lambda: window.session.recording and window.session.snapshot.recording.instants > 3)  # type: ignore[union-attr]
+    assert record.isChecked()
+    assert window.top_bar.source.text.startswith("● ")
+    record.trigger()
+    qtbot.waitUntil(lambda: not window.session.recording)
+    assert not record.isChecked()
+    qtbot.waitUntil(lambda: window.session.outcome is not None)
+    assert window.session.outcome.sentence.endswith("mine.memviz.")
+    record.trigger()
+    qtbot.waitUntil(lambda: "exists already" in (window.session.outcome.sentence if window.session.outcome else ""))
+    assert not record.isChecked()
+    window.session.close()
+    with Reader(path.with_suffix(".memviz")) as reader:
+        assert reader.finished
+
+
+def test_nobody_chose_a_file(window: MainWindow, client: FakeClient) -> None:
+    window.ask_file = lambda title, name, kinds: ""  # type: ignore[method-assign]
+    before = len(client.sent)
+    window.actions_by_name["record"].trigger()
+    assert len(client.sent) == before
+    assert not window.actions_by_name["record"].isChecked()
+
+
+def test_a_file_that_is_none_says_so(qtbot, window: MainWindow, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "letter.memviz"
+    path.write_text("Dear Sir or Madam, " * 20)
+    window.recordings.open(str(path))
+    qtbot.waitUntil(lambda: window.session.failure != "", timeout=20_000)
+    assert "letter.memviz is no memviz recording" in window.session.failure
+    window.session.close()
