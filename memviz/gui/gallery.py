@@ -195,7 +195,12 @@ class Gallery(QWidget):
     def _scenario_card(self, entry: Entry) -> Card:
         card = Card(self._theme, entry.name, entry.title)
         picture = Picture(entry.name, self._theme)
-        card.box.addWidget(picture)
+        if (resources.root() / f"gallery/{entry.name}-dark.png").exists():
+            card.box.addWidget(picture)
+        else:
+            picture.setParent(card)
+            picture.hide()
+            card.box.addSpacing(10)
         card.add_words(entry.title, "title")
         if entry.summary:
             card.add_words(entry.summary)

@@ -59,7 +59,7 @@ def test_an_unknown_scenario_is_one_line_and_exit_code_2(capsys: pytest.CaptureF
 def test_without_a_scenario_the_start_page_comes_first(qtbot: QtBot) -> None:
     entries, first = list_scenarios(WindowOptions())
     assert first == ""
-    assert [one.name for one in entries] == names()
+    assert [one.name for one in entries] == [*names(), "this-machine"]
     aged = next(one for one in entries if one.name == "aged-file-server")
     assert aged.entry is not None
     assert aged.entry.question.startswith("Why does an order-9 request fail")

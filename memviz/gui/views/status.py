@@ -142,8 +142,10 @@ class StatusLine(QWidget):
             font = theme.font("small")
             painter.setFont(font)
             height = (self.height() - 4) / 2
-            for number, words in enumerate(wrap(self.told.words, font, room.width(), 2)):
-                painter.drawText(QRectF(left, 2 + number * height, room.width(), height), _LINE, words)
+            lines = wrap(self.told.words, font, room.width(), 2)
+            top = (self.height() - height * len(lines)) / 2
+            for number, words in enumerate(lines):
+                painter.drawText(QRectF(left, top + number * height, room.width(), height), _LINE, words)
         painter.end()
 
 
