@@ -34,6 +34,8 @@ FILES: Final = {
     "unusable_index": "/sys/kernel/debug/extfrag/unusable_index",
 }
 KPAGEFLAGS: Final = "/proc/kpageflags"
+ACTING: Final = "memviz-helper-actions"
+"""By what name polkit starts a helper that may act: reading and acting are allowed one by one."""
 ACTIONS: Final = ("compact", "drop_caches", "shrink", "huge_page")
 TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 INSTANCE: Final = "memviz-"
@@ -393,6 +395,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     if given not in ([], ["--actions"]) or sys.stdin.isatty():
         sys.exit("memviz-helper: memviz starts this by itself; there is nothing to type here")
+    if given and "PKEXEC_UID" in os.environ and os.path.basename(sys.argv[0]) != ACTING:
+        sys.exit("memviz-helper: who may read may not act: polkit has an action of its own for that")
     serve(Kernel(actions=given == ["--actions"]), sys.stdin.buffer, sys.stdout.buffer)
 
 

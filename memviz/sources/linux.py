@@ -16,11 +16,13 @@ import numpy as np
 from memviz.analysis.contiguity import contiguity
 from memviz.kernel import page, trace
 from memviz.snapshot import (
+    EVENT_DTYPE,
     U8,
     Cache,
     Focus,
     Outcome,
     PageDetail,
+    RequestAnatomy,
     Snapshot,
     Structured,
     Zone,
@@ -28,6 +30,7 @@ from memviz.snapshot import (
 from memviz.sources import linux_procfs as procfs
 from memviz.sources.base import Command, Compact, Defragment, Pause, RequestPages, Run, SetFocus, Speed, Step
 from memviz.sources.linux_access import Access, LiveError, Rights, connect
+from memviz.sources.linux_anatomy import anatomy
 from memviz.sources.linux_caches import CacheFinder
 from memviz.sources.linux_deltas import apply_events
 from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
@@ -85,6 +88,8 @@ class LinuxSource:
         self.types: procfs.PageTypes | None = None
         self._counters: tuple[tuple[str, int], ...] = ()
         self._possible: tuple[int, ...] = ()
+        self._requests = 0
+        self._anatomy: RequestAnatomy | None = None
         self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
         nr = max((zone.start_pfn + zone.spanned for zone in self._infos), default=0)
         self._words = np.zeros(CHUNK, np.uint64)
@@ -336,8 +341,22 @@ class LinuxSource:
             return f"The cache {command.cache} has given back its empty slabs.", True
         if command.order != page.PAGEBLOCK_ORDER:
             return f"A real request is for one huge page, given back: ask for order {page.PAGEBLOCK_ORDER}.", False
+        return self._request(command)
+
+    def _request(self, command: RequestPages) -> tuple[str, bool]:
+        """Ask the kernel for one huge page and give it back; what happened meanwhile is read from the trace."""
+        if self._ring is not None:
+            self._drain()
+        kept = len(self._notable)
+        begin = time.monotonic_ns()
         got = self._access.act("huge_page") == "1"
-        return ("A huge page was found, and given back." if got else "There was no huge page to be had."), got
+        end = time.monotonic_ns()
+        if self._ring is not None:
+            self._drain()
+        during = np.concatenate(self._notable[kept:]) if len(self._notable) > kept else np.zeros(0, EVENT_DTYPE)
+        self._requests += 1
+        self._anatomy = anatomy(self._requests, command.order, got, (begin, end), during, self._ring is not None)
+        return self._anatomy.verdict, got
 
     def _free_blocks(self) -> int:
         return sum(
@@ -377,6 +396,7 @@ class LinuxSource:
             caches=self.caches,
             counters=self._counters,
             lost_events=self._lost - self._lost_told,
+            request=self._anatomy,
             focus=self._focus,
             detail=self._detail(),
             outcomes=self._outcomes,

@@ -296,7 +296,8 @@ class Helper:
 
 def helper_command(actions: bool = False) -> list[str]:
     """How the helper is started, without the rights: the installed one, or this checkout's."""
-    command = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-I", str(Path(live_helper.__file__))]
+    installed = INSTALLED.with_name(live_helper.ACTING) if actions else INSTALLED
+    command = [str(installed)] if installed.exists() else [sys.executable, "-I", str(Path(live_helper.__file__))]
     return command + (["--actions"] if actions else [])
 
 

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from memviz import live_helper
-from memviz.kernel import page
+from memviz.kernel import page, trace
 from memviz.live_helper import Kernel, Refused
-from memviz.snapshot import Focus, Snapshot
+from memviz.snapshot import EVENT_DTYPE, Focus, Snapshot
 from memviz.sources import linux_procfs as procfs
 from memviz.sources.base import Compact, Pause, Run, SetFocus, SourceError, SourceSpec, Step
 from memviz.sources.host import HostClient
 from memviz.sources.linux import LinuxSource
 from memviz.sources.linux_access import Direct, Helper, LiveError
+from memviz.sources.linux_anatomy import anatomy
 from memviz.sources.linux_sweep import FrameMap, counts, sweep
 
 DATA = Path(__file__).parents[1] / "data/linux-6.18"
@@ -322,3 +323,29 @@ def test_after_real_traffic_the_traced_map_equals_a_sweep() -> None:
         assert np.count_nonzero(words.owner[still] != owner[still]) < 0.1 * np.count_nonzero(still)
     finally:
         one.close()
+
+
+def test_the_stages_of_a_real_request_are_read_from_the_trace() -> None:
+    events = np.zeros(3, EVENT_DTYPE)
+    events["kind"] = [trace.MM_COMPACTION_END, trace.MM_COMPACTION_DEFERRED, trace.MM_COMPACTION_END]
+    events["c"] = [5, 1, 8]
+    events["d"] = [32, 0, 64]
+    found = anatomy(1, 9, True, (0, 2_500_000), events, True)
+    assert found.verdict == "A huge page was found in 2.5 ms, and given back."
+    assert [(stage.name, stage.ok) for stage in found.stages] == [
+        ("free lists", False),
+        ("compaction", True),
+        ("compaction", False),
+    ]
+    assert found.stages[1].outcome == "2 runs moved 96 pages; the last made a block free"
+    refused = anatomy(2, 9, False, (0, 1_000_000), events[:0], False)
+    assert refused.pfn == -1
+    assert refused.verdict.endswith("How is not known: this machine is not traced.")
+
+
+def test_who_may_read_may_not_act() -> None:
+    done = subprocess.run(
+        helper("--actions"), env={"PKEXEC_UID": "1000"}, stdin=subprocess.PIPE, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert b"who may read may not act" in done.stderr
