@@ -14,12 +14,11 @@ from memviz.kernel.xarray import XArray
 from memviz.races.case import HOLDS, Variant
 from memviz.races.catalogue import CASES, RaceError, find
 from memviz.races.report import FEW
+from memviz.races.shown import Race, RaceCpu
 from memviz.races.stepper import Stand, Stepper, source
 from memviz.snapshot import (
     Focus,
     Outcome,
-    Race,
-    RaceCpu,
     Snapshot,
     Structured,
     XArrayInfo,

@@ -24,7 +24,8 @@ from memviz.gui.panel import View
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.races.catalogue import CASES
-from memviz.snapshot import Race, RaceCpu, Snapshot
+from memviz.races.shown import Race, RaceCpu
+from memviz.snapshot import Snapshot
 from memviz.sources.base import Command, Run, SetWorkload, Step, StepBack, StepCpu
 
 LIST_W: Final = 238
