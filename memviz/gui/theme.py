@@ -95,7 +95,7 @@ class Theme(QObject):
             found = QIcon()
             for key, mode in ((color, QIcon.Mode.Normal), ("ui.faint", QIcon.Mode.Disabled)):
                 renderer = QSvgRenderer(QByteArray(svg.replace("currentColor", self.tokens.hex(key)).encode()))
-                for side in (16, 24, 32, 48, 64):
+                for side in (16, 24, 32):  # one and a half and two pixels a point
                     image = QImage(side, side, QImage.Format.Format_ARGB32_Premultiplied)
                     image.fill(0)
                     painter = QPainter(image)

@@ -47,7 +47,9 @@ class Series:
         self.ok = [0] * NR_PAGE_ORDERS
         """Requests of each order that succeeded."""
         self.failed = [0] * NR_PAGE_ORDERS
-        """Requests and allocations of each order that failed."""
+        """Requests of each order that failed."""
+        self.refused = [0] * NR_PAGE_ORDERS
+        """Allocations of the workload that failed. Nobody counts those that succeed: they are part of no percentage."""
         self._last_event = -1
         self.version = 0
 
@@ -66,6 +68,7 @@ class Series:
         self._nr = self._every_ns = 0
         self.ok = [0] * NR_PAGE_ORDERS
         self.failed = [0] * NR_PAGE_ORDERS
+        self.refused = [0] * NR_PAGE_ORDERS
         self._last_event = -1
         self.version += 1
 
@@ -105,9 +108,11 @@ class Series:
             order = int(row["a"])
             if not 0 <= order < NR_PAGE_ORDERS:
                 continue
-            # A request that fails says so twice, first as an allocation: that one is counted.
             if int(row["kind"]) == trace.ALLOC_FAILED:
-                self.failed[order] += 1
+                self.refused[order] += 1
             elif int(row["b"]):
                 self.ok[order] += 1
+            else:
+                self.failed[order] += 1
+                self.refused[order] = max(0, self.refused[order] - 1)  # it said so twice: first as an allocation
             self.version += 1

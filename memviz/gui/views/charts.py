@@ -29,7 +29,7 @@ CHARTS: Final = (
 ORDERS: Final = (3, 5, 7, 9, 10)
 _LEFT: Final = 44
 _BOTTOM: Final = 18
-_TOP: Final = 22
+_TOP: Final = 24
 _MIN_SPAN_NS: Final = 100_000
 _COLORS: Final = ("chart.fast", "chart.compaction", "chart.retry", "chart.defrag", "chart.failed")
 _DASHES: Final[tuple[list[int], ...]] = ([], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
@@ -109,8 +109,9 @@ class ChartsView(View):
     def as_table(self) -> tuple[list[str], list[list[object]]]:
         """The chart as a table: header and rows."""
         if self.chart == "success":
-            by_order = enumerate(zip(self.series.ok, self.series.failed, strict=True))
-            return ["order", "succeeded", "failed"], [[order, *both] for order, both in by_order]
+            by_order = enumerate(zip(self.series.ok, self.series.failed, self.series.refused, strict=True))
+            header = ["order", "requests_succeeded", "requests_failed", "allocations_failed"]
+            return header, [[order, *counts] for order, counts in by_order]
         curves = self.curves()
         times = curves[0].times
         values = np.column_stack([one.values[: times.size] for one in curves]) if times.size else np.zeros((0, 1))
@@ -229,9 +230,9 @@ class ChartsView(View):
         painter.drawText(QRectF(left, area.bottom() + 1, width, _BOTTOM - 2), Qt.AlignmentFlag.AlignCenter, words)
 
     def _paint_bars(self, painter: QPainter) -> None:
-        """For every order: how many requests succeeded, how many requests and allocations failed."""
-        ok, failed = self.series.ok, self.series.failed
-        if not any(ok) and not any(failed):
+        """For every order: how many requests succeeded and failed; and how many allocations of the workload failed."""
+        ok, failed, refused = self.series.ok, self.series.failed, self.series.refused
+        if not any(ok) and not any(failed) and not any(refused):
             self.paint_empty(painter, "Nobody has requested contiguous memory, and no allocation has failed")
             return
         area = self._area()
@@ -250,8 +251,16 @@ class ChartsView(View):
                 if painter.fontMetrics().horizontalAdvance(words) > column.width():
                     words = f"{good * 100 // (good + bad)} %"
                 painter.drawText(QRectF(column.left(), area.top() - 4, width, 16), _CENTER, words)
+            elif refused[order]:
+                painter.setPen(self.theme.color("tone.bad"))
+                painter.drawText(
+                    QRectF(column.left(), area.top() - 4, width, 16), _CENTER, f"✗ {count(refused[order])}"
+                )
             painter.setPen(self.theme.color("ui.muted"))
             painter.drawText(QRectF(column.left(), area.bottom() + 2, width, _BOTTOM - 2), _CENTER, str(order))
+        painter.setPen(self.theme.color("ui.muted"))
+        words = "of all requests; ✗ without a bar: failed allocations of the workload"
+        painter.drawText(QRectF(area.left(), 0, area.width(), 16), Qt.AlignmentFlag.AlignLeft, words)
 
     def _fill(self, name: str) -> QColor:
         return self.theme.color(f"chart.{name}")

@@ -71,8 +71,8 @@ def test_slab_utilisation_is_objects_in_use_of_all(view: ChartsView) -> None:
 
 def test_a_request_that_fails_is_counted_once(view: ChartsView) -> None:
     view.set_chart("success")
-    assert view.as_table()[1][9] == [9, 1, 1]
-    assert view.as_table()[1][8] == [8, 0, 0]
+    assert view.as_table()[1][9] == [9, 1, 1, 0]
+    assert view.as_table()[1][8] == [8, 0, 0, 0]
     assert {view.theme.color("chart.failed").name(), view.theme.color("chart.retry").name()} <= colours(view)
 
 
@@ -115,4 +115,15 @@ def test_nothing_yet_is_said_in_words(qtbot: QtBot, selection: Selection, theme:
     for ident, _ in CHARTS:
         made.set_chart(ident)
         assert len(colours(made)) > 3
-    assert made.as_table()[1] == [[order, 0, 0] for order in range(11)]
+    assert made.as_table()[1] == [[order, 0, 0, 0] for order in range(11)]
+
+
+def test_allocations_that_fail_are_part_of_no_percentage() -> None:
+    series = Series()
+    events = np.zeros(2, EVENT_DTYPE)
+    events["seq"] = (1, 2)
+    events["kind"] = trace.ALLOC_FAILED
+    events["a"] = 3
+    series.add(replace(snapshot(), seq=1, events=events))
+    series.add(replace(snapshot(), seq=2, events=events))  # the same events again: counted once
+    assert (series.ok[3], series.failed[3], series.refused[3]) == (0, 0, 2)
