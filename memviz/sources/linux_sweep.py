@@ -221,7 +221,7 @@ class FrameMap:
         if ((high & _THP_BIT) != 0).any():
             _mark_huge(owner, order, high, rank)
         free_orders(order, rank == _FREE, flags)
-        order[(rank >= _RESERVED) & ~tail] = _TAIL
+        np.putmask(order, rank >= _RESERVED, _TAIL)
         self.flags[start:end] = flags
         self._bare_frames(start, end, bare)
         if self.learned:
@@ -255,16 +255,17 @@ class FrameMap:
         self, order: U8, rank: U8, tail: npt.NDArray[np.bool_], low: npt.NDArray[np.uint16], flags: U8
     ) -> None:
         """Orders of blocks that are not free: a head and its tails."""
-        order[:] = 0
-        if tail.any():
-            begins = np.flatnonzero(~tail)
-            lengths = np.diff(begins, append=order.size)
-            heads = (low[begins] & _HEAD_BIT) != 0
-            order[tail] = _TAIL
+        np.negative(tail.view(np.uint8), out=order)  # 255 where there is a tail
+        heads = np.flatnonzero(low & _HEAD_BIT)
+        heads = heads[heads + 1 < order.size]
+        heads = heads[tail[heads + 1]]
+        if heads.size:
+            ends = np.flatnonzero(np.append(tail[:-1] & ~tail[1:], tail[-1]))
+            lengths = ends[np.searchsorted(ends, heads)] - heads + 1
             # floor(log2): lengths are powers of two, or cut off by the end of the chunk
-            sizes = np.frexp(lengths[heads].astype(np.float32))[1] - 1
-            order[begins[heads]] = np.minimum(sizes, page.MAX_PAGE_ORDER)
-        flags |= (order != _TAIL).view(np.uint8)
+            sizes = np.frexp(lengths.astype(np.float32))[1] - 1
+            order[heads] = np.minimum(sizes, page.MAX_PAGE_ORDER)
+        flags |= ~tail.view(np.uint8) & np.uint8(page.PG_HEAD)
 
     def _lost_flags(self, start: int, end: int, bare: npt.NDArray[np.bool_]) -> None:
         """Frames that had an owner and have no flag now, though nobody allocated them: they are on a per-CPU list."""
@@ -358,7 +359,6 @@ def free_orders(order: U8, free: npt.NDArray[np.bool_], flags: U8) -> None:
     if not free.any():
         return
     level = free.view(np.uint8)
-    flags[free] |= page.PG_BUDDY | page.PG_HEAD
     for size in range(1, page.NR_PAGE_ORDERS):
         level = (level.view("<u2") == 0x0101).view(np.uint8)
         merged = np.flatnonzero(level)
@@ -367,7 +367,10 @@ def free_orders(order: U8, free: npt.NDArray[np.bool_], flags: U8) -> None:
         heads = merged << size
         order[heads] = size
         order[heads + (1 << (size - 1))] = _TAIL
-    flags[free & (order == _TAIL)] = 0
+    heads_of_all = (order != _TAIL).view(np.uint8)
+    # what a free frame may still carry of its last owner is over
+    flags *= np.uint8(1) - free.view(np.uint8)
+    flags |= free.view(np.uint8) * heads_of_all * np.uint8(page.PG_BUDDY | page.PG_HEAD)
 
 
 def read_units(reader: FlagReader, frames: FrameMap, start: int, count: int, words: U64) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memviz.kernel import page, trace
-from memviz.sources.linux_deltas import apply_events
+from memviz.sources.linux_deltas import apply_events, guess_owners
 from memviz.sources.linux_sweep import ALLOCATED, FREED, IN_BUDDY, UNIT, FrameMap
 from memviz.sources.linux_tracefs import RingReader, TraceFormatError, parse_format
 
@@ -175,13 +175,30 @@ def test_the_last_event_of_a_page_frame_counts() -> None:
     assert units.tolist() == [0, 1]
     assert frames.owner[[8, 9, 12, 1030]].tolist() == [
         page.OWNER_PCP,
-        page.OWNER_ANON,
-        page.OWNER_ANON,
+        page.OWNER_PAGE_CACHE,
+        page.OWNER_PAGE_CACHE,
         page.OWNER_PCP,
     ]
     assert frames.traced[[8, 9, 12, 1030]].tolist() == [FREED, ALLOCATED, ALLOCATED, FREED]
     assert frames.stamp[[8, 9]].tolist() == [0, 55]
     assert frames.dirty[:2].all()
+
+
+@pytest.mark.parametrize(
+    ("order", "gfp", "owner"),
+    [
+        (0, page.GFP_HIGHUSER_MOVABLE | page.GFP_COMP | page.GFP_ZERO, page.OWNER_ANON),
+        (0, page.GFP_HIGHUSER_MOVABLE & ~page.GFP_FS | page.GFP_NORETRY | page.GFP_NOWARN, page.OWNER_PAGE_CACHE),
+        (9, page.GFP_TRANSHUGE, page.OWNER_HUGE),
+        (1, page.GFP_KERNEL | page.GFP_RECLAIMABLE | page.GFP_COMP, page.OWNER_SLAB),
+        (0, page.GFP_KERNEL | page.GFP_COMP | page.GFP_NORETRY | page.GFP_NOWARN, page.OWNER_SLAB),
+        (0, page.GFP_KERNEL_ACCOUNT | page.GFP_COMP | page.GFP_ZERO, page.OWNER_PAGE_TABLE),
+        (0, page.GFP_NOFS | page.GFP_COMP | page.GFP_NOFAIL, page.OWNER_PAGE_CACHE),
+        (2, page.GFP_KERNEL, page.OWNER_KERNEL),
+    ],
+)
+def test_whom_an_allocation_is_for_as_its_flags_tell(order: int, gfp: int, owner: int) -> None:
+    assert guess_owners(np.array([order]), np.array([gfp])).tolist() == [owner]
 
 
 def test_blocks_that_go_back_to_the_buddy_allocator_merge() -> None:
