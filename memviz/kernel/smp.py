@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 
-WATCH_MASK: Final = 3  # ``Smp.watch`` is called at one switch in 4: thousands of times a second of the clock
+WATCH_MASK: Final = 3  # watch at one switch in 4: thousands of times a second of the clock
 
 
 class Smp(Cpus):
@@ -94,6 +94,7 @@ class Smp(Cpus):
         self.boot_greenlet: Any = None
         self.threads = False  # True in ThreadedSmp: locks are real ones
         self.watch: Callable[[], None] | None = None  # who looks on while the machine runs: may read, and nothing else
+        self.watch_mask = WATCH_MASK
 
     # -- for kernel code ------------------------------------------------------------------------------------------
 
@@ -263,7 +264,7 @@ class Smp(Cpus):
         """Ask the scheduler for a CPU among those that can run."""
         if self.picking:
             self.bug("scheduling inside a wait condition", f"a condition of {self.current.label} is a scheduling point")
-        if self.watch is not None and self.switches & WATCH_MASK == 0:
+        if self.watch is not None and self.switches & self.watch_mask == 0:
             self.watch()
         self.picking = True
         runnable: list[int] = []

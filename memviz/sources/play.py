@@ -38,6 +38,7 @@ class Play:
         scenario = scenario.sized(machine.config.memory_mib)
         self.scenario = scenario
         self.machine = machine
+        self.before_moment: Callable[[Moment], None] | None = None
         self.on_moment: Callable[[Moment], None] | None = None
         self.ops = scenario.ops if ops is None else ops
         moments = [
@@ -94,6 +95,8 @@ class Play:
         while self._moments and self._moments[0].at <= self.machine.ops:
             moment = self._moments.pop(0)
             self.at_moment = moment
+            if self.before_moment is not None:
+                self.before_moment(moment)
             self.told = self._do(moment)
             self.at_moment = None
             self.arrived = self.last = moment

@@ -38,6 +38,7 @@ from memviz.sources.base import (
 from memviz.sources.convert_detail import page_detail
 from memviz.sources.detail import Detail
 from memviz.sources.play import PIECE, Play
+from memviz.sources.unhurried import Unhurried
 
 DETAIL_SHARE: Final = 0.007
 """Of the engine's time, for each detail."""
@@ -50,8 +51,6 @@ _SMOOTH_HZ: Final = 20  # slower than PIECE times this a throttled run goes op b
 _JOURNALED: Final = (Run, Step, SetFocus, RequestPages, Defragment, Compact, SetPolicy, SetWorkload)
 """What makes the machine go another way. Pausing doesn't, nor does looking, except at the bulk of events."""
 
-SHOW_S: Final = 1.0
-SHOW_STEP_S: Final = 0.004
 LOOK: Final = {
     "look": "heatmap",
     "request": "request",
@@ -88,6 +87,7 @@ class SimulationSource:
         self.machine.smp.lanes_on = True
         self.title = self.scenario.title
         self.play = Play(self.scenario, self.machine, scripted or guided, ops, guided)
+        self.play.before_moment = self._moment_comes
         self.play.on_moment = self._moment_came
         self._moment_ops = 0
         self.journal: list[Done] = []
@@ -103,8 +103,7 @@ class SimulationSource:
         self._fresh = True
         self._busy = False
         self._look: Callable[[], None] = _nobody
-        self._moving = False
-        self._shown = 0.0  # until when what happens is slowed down
+        self._unhurried = Unhurried(self.machine)
         self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.xa_nodes, self.machine.slub)
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
@@ -208,22 +207,14 @@ class SimulationSource:
         """Call ``look`` from inside of runs and commands: between two switches of CPUs nothing is half written that a
         Snapshot reads, though every CPU may be in the middle of an operation.
 
-        For an onlooker's eyes what moves things (defragmentation, compaction) is stretched to ``SHOW_S``.
+        For an onlooker's eyes a defragmentation is slowed down (``Unhurried``).
         """
         self._look = look
         self.machine.smp.watch = self._looked_at
 
     def _looked_at(self) -> None:
         self._look()
-        moment = self.play.at_moment
-        if not (self._moving or (moment is not None and moment.do in ("defragment", "compact"))):
-            self._shown = 0.0
-            return
-        now = time.perf_counter()
-        if not self._shown:
-            self._shown = now + SHOW_S
-        if now < self._shown:
-            time.sleep(SHOW_STEP_S)
+        self._unhurried.wait()
 
     def close(self) -> None:
         """Nothing is held that the process's end does not give back."""
@@ -236,15 +227,16 @@ class SimulationSource:
         if isinstance(command, _JOURNALED) and not looks:
             self._write_down(type(command).__name__, command)
         self._busy = True
-        self._moving = isinstance(command, Defragment | Compact)
+        if isinstance(command, Defragment):
+            self._unhurried.begin(command.ratio)
         try:
             sentence = self._do(command)
             ok = not isinstance(command, RequestPages) or self.machine.requests[-1].ok
         except ValueError as error:
             sentence, ok = str(error), False
         finally:
-            self._busy = self._moving = False
-            self._shown = 0.0
+            self._busy = False
+            self._unhurried.end()
         self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-OUTCOMES:]
         self._fresh = True
 
@@ -280,8 +272,13 @@ class SimulationSource:
             return controls.turn(machine, self.workloads, command.name, command.value)
         return ""
 
+    def _moment_comes(self, moment: scenarios.Moment) -> None:
+        if moment.do == "defragment":
+            self._unhurried.begin(moment.ratio)
+
     def _moment_came(self, moment: scenarios.Moment) -> None:
         """A moment of the script has just been; a guided run stops there."""
+        self._unhurried.end()
         if moment.do == "defragment":
             ended = self.machine.smp.now
             passes = [one for one in self.machine.passes if one.end <= ended][-len(self.machine.slub.caches) :]

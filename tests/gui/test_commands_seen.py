@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 from PySide6.QtGui import QAction
@@ -16,38 +15,20 @@ from memviz.kernel.trace import SLAB_MIGRATED
 from memviz.sources.base import Pause, Step, simulation
 from memviz.sources.host import HostClient
 
-SCENARIO = """\
-title = "Sparse"
-summary = "s"
-question = "q"
-lesson = "l"
-ops = 4000
-
-[machine]
-memory_mib = 64
-cpus = 4
-seed = 3
-quantum = 4
-
-[[workload]]
-kind = "file-server"
-params = { files = 300, pages = 60, create = 0.3, delete = 0.2, truncate = 0.1, sparse = 0.8 }
-"""
+OPS = 4000
 
 
 @pytest.fixture
-def window(qtbot: QtBot, tmp_path: Path) -> MainWindow:
+def window(qtbot: QtBot) -> MainWindow:
     """A window on a paused machine whose slabs are sparse."""
-    path = tmp_path / "sparse.toml"
-    path.write_text(SCENARIO)
-    make = partial(HostClient, simulation(str(path)))
+    make = partial(HostClient, simulation("aged-file-server", 7, 64))
     window = MainWindow([Scenario("sparse", "Sparse", make)], Theme("dark"), Settings(remember=False))
     qtbot.addWidget(window)
     window.show()
     window.open_scenario("sparse")
     window.session.send(Pause())
-    window.session.send(Step(3000))
-    qtbot.waitUntil(lambda: window.session.snapshot is not None and window.session.snapshot.ops == 3000, timeout=30_000)
+    window.session.send(Step(OPS))
+    qtbot.waitUntil(lambda: window.session.snapshot is not None and window.session.snapshot.ops == OPS, timeout=30_000)
     return window
 
 
