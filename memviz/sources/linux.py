@@ -44,6 +44,7 @@ _SAVED_S: Final = 0.2
 _TRACE_S: Final = 0.1
 _TEXT_S: Final = 1.0
 _SAMPLE_S: Final = 10.0
+_FIGURES_S: Final = 10.0
 _SAMPLE_FOR_S: Final = 0.02
 _EVENTS_MAX: Final = 20_000
 _SUB_BUFFERS: Final = 2048
@@ -88,6 +89,7 @@ class LinuxSource:
         self.types: procfs.PageTypes | None = None
         self._counters: tuple[tuple[str, int], ...] = ()
         self._possible: tuple[int, ...] = ()
+        self._slab_figures: dict[str, dict[str, int]] = {}
         self._requests = 0
         self._anatomy: RequestAnatomy | None = None
         self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
@@ -277,11 +279,14 @@ class LinuxSource:
                 self._block_mt[first:last] = page.MIGRATETYPE_NAMES.index(kinds[0])
         return types
 
-    def _figures(self) -> dict[str, dict[str, int]] | None:
-        try:
-            return self._access.slab_figures()
-        except LiveError:
-            return None
+    def _figures(self) -> dict[str, dict[str, int]]:
+        """Two small files for each cache: too many to read them every time."""
+        if self._is_due("figures", _FIGURES_S):
+            try:
+                self._slab_figures = self._access.slab_figures()
+            except LiveError:
+                self._slab_figures = {}
+        return self._slab_figures
 
     def follow(self, seconds: float) -> None:
         """Follow every slab object for so long, to learn which slabs are whose. Without a trace nothing happens."""
