@@ -33,6 +33,7 @@ from memviz.experiment.worker import CellFailed, describe
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Compute nothing: see that report and --readme in this folder say what its results file says.",
 )
+@click.option("--plots/--no-plots", "draw", default=True, help="Draw plots, where there is matplotlib.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results file's summary as JSON.")
 def command(
     name: str,
@@ -42,6 +43,7 @@ def command(
     store: Path | None,
     readme: Path | None,
     check: Path | None,
+    draw: bool,
     as_json: bool,
 ) -> None:
     """Compare policies over many seeds: how much does it help, how costly is it, what does it throw away?
@@ -65,7 +67,7 @@ def command(
         with runner.executor(jobs, scheduler) as workers:
             kept = runner.run(cells, kept_in, workers, _show)
         results = collect(stem, _command(name, output, readme), chosen, kept)
-        made = publish.publish(results, Path(stem) if output is None else output, readme)
+        made = publish.publish(results, Path(stem) if output is None else output, readme, draw)
     except ExperimentError as error:
         raise click.UsageError(str(error)) from error
     except CellFailed as error:

@@ -15,7 +15,7 @@ import msgspec
 
 from memviz.experiment.price import paid, price
 from memviz.kernel.machine import Machine
-from memviz.kernel.page import GFP_KERNEL, GFP_NOWARN, OWNER_HUGE
+from memviz.kernel.page import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN, OWNER_HUGE, PAGE_ALLOC_COSTLY_ORDER
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -104,8 +104,11 @@ def steady(machine: Machine, order: int, requests: int, hold: int, work: Callabl
 
 
 def _ask(machine: Machine, order: int, latencies: list[int]) -> tuple[bool, int]:
+    """One request, of somebody who has a fallback. Small orders are asked for as the network asks (__GFP_NORETRY): the
+    kernel would go on reclaiming until it has them, and never fail."""
+    gfp = GFP_KERNEL | GFP_NOWARN | (GFP_NORETRY if order <= PAGE_ALLOC_COSTLY_ORDER else 0)
     begin = machine.smp.now
-    pfn = machine.page_alloc.alloc_pages(order, GFP_KERNEL | GFP_NOWARN, OWNER_HUGE)
+    pfn = machine.page_alloc.alloc_pages(order, gfp, OWNER_HUGE)
     latencies.append(machine.smp.now - begin)
     return (False, -1) if pfn is None else (True, pfn)
 

@@ -20,6 +20,11 @@ class Group(NamedTuple):
     memory_mib: int
     begin: str
 
+    @property
+    def machine(self) -> str:
+        """Scenario and size of memory, for people."""
+        return f"{self.scenario.rsplit('/', 1)[-1].removesuffix('.toml')}, {self.memory_mib} MiB"
+
 
 class Figure(NamedTuple):
     """A figure of an outcome: what it is called, how it is read, how it is written, and in which direction it is
@@ -39,7 +44,7 @@ def groups(results: Results) -> list[Group]:
         Group(scenario, memory_mib, begin)
         for scenario in spec.scenarios
         for memory_mib in spec.memory_mib
-        for begin in spec.protocol.begin
+        for begin in spec.begin
     ]
 
 

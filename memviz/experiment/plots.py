@@ -28,7 +28,7 @@ def names(results: Results) -> list[str]:
     kinds = ["success"]
     if results.spec.protocol.steady:
         kinds.append("price")
-    if "start" in results.spec.protocol.begin:
+    if "start" in results.spec.begin:
         kinds.append("time")
     return [f"{results.name}-{kind}.svg" for kind in kinds]
 
@@ -54,7 +54,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
 
 def _titles(group: Group) -> str:
     when = "same aged machine" if group.begin == "aged" else "in force from the start"
-    return f"{group.scenario}, {group.memory_mib} MiB\n{when}"
+    return f"{group.machine}\n{when}"
 
 
 def _success(results: Results, figure: Any) -> None:
@@ -92,7 +92,7 @@ def _price(results: Results, figure: Any) -> None:
     columns = [(f"order {order}, steady:\nrequests that succeed, %", figures.success("steady", order))]
     chosen = ("objects moved", "pages read again", "rcu_barrier, ms", "virtual time, s")
     columns += [(one.title, one.value) for one in figures.PRICE if one.title in chosen]
-    figure.set_size_inches(2.3 * len(columns) + 2, 0.3 * len(results.spec.policy) * len(groups) + 1.6)
+    figure.set_size_inches(2.3 * len(columns) + 2, (0.28 * len(results.spec.policy) + 1.2) * len(groups) + 0.6)
     axes = figure.subplots(len(groups), len(columns), sharey=True, squeeze=False)
     labels = [one.name for one in results.spec.policy]
     axes[0][0].invert_yaxis()  # all share it

@@ -30,8 +30,11 @@ def results_path(name: str, folder: Path) -> Path:
     return folder / f"{name}.json.xz"
 
 
-def publish(results: Results, folder: Path, readme: Path | None = None) -> Made:
-    """Write everything into ``folder``. Raises ExperimentError when ``readme`` has no place for it."""
+def publish(results: Results, folder: Path, readme: Path | None = None, draw: bool = True) -> Made:
+    """Write everything into ``folder``; plots only when they are to be drawn.
+
+    Raises ExperimentError when ``readme`` has no place for its part.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = results.name
     made = Made([results_path(name, folder)], [])
@@ -43,9 +46,9 @@ def publish(results: Results, folder: Path, readme: Path | None = None) -> Made:
         made.files.append(folder / f"{name}.parquet")
     else:
         made.notes.append("no Parquet: there is no pyarrow here")
-    if plots.available():
+    if draw and plots.available():
         made.files.extend(plots.draw(results, folder))
-    else:
+    elif draw:
         made.notes.append("no plots: there is no matplotlib here; install it with pip install 'memviz[plots]'")
     made.files.append(folder / f"{name}.md")
     made.files[-1].write_text(report(results, _plots_beside(results, folder)), encoding="utf-8")

@@ -48,7 +48,7 @@ def readme(results: Results, link: str) -> str:
 def _head(results: Results) -> str:
     spec = results.spec
     seeds = ", ".join(str(seed) for seed in spec.seeds)
-    groups = len(spec.scenarios) * len(spec.memory_mib) * len(spec.protocol.begin)
+    groups = len(spec.scenarios) * len(spec.memory_mib) * len(spec.begin)
     return "\n".join(
         [
             f"# {spec.title}",
@@ -100,14 +100,14 @@ def _answer(results: Results) -> str:
 def _where(group: Group, results: Results) -> str:
     words = BEGIN_WORDS[group.begin]
     if len(results.spec.scenarios) * len(results.spec.memory_mib) > 1:
-        words = f"{group.scenario}, {group.memory_mib} MiB, {words}"
+        words = f"{group.machine}, {words}"
     return words[0].upper() + words[1:]
 
 
 def _group(results: Results, group: Group) -> str:
     names = [one.name for one in results.spec.policy]
     title = _where(group, results)
-    lines = [f"## {title}", "", f"{group.scenario}, {group.memory_mib} MiB. {BEGIN_SAYS[group.begin]}", ""]
+    lines = [f"## {title}", "", f"{group.machine}. {BEGIN_SAYS[group.begin]}", ""]
     lines += ["### How much it helps", "", *_help_table(results, group, names, short=False), ""]
     lines += ["### How long a request takes", "", *_latency_table(results, group, names), ""]
     lines += [
@@ -211,9 +211,11 @@ def _protocol(results: Results) -> str:
         f"A machine lives through the whole scenario. A *burst* asks for blocks of one order in a row until they are"
         f" {p.share} % of memory or {p.patience} requests in a row have failed; requests that were not made count as"
         f" failed. *Steady* asks {p.requests} times for one block, {p.every} operations of the workload apart, and"
-        f" gives a block back when {p.hold} younger ones are held. Each demand is made on a copy of the machine, so that"
-        " all orders meet the same one. Requests are GFP_KERNEL; compaction's hints and deferrals are forgotten before each"
-        f" demand. An action comes {p.actions} times in the machine's life, the last time right before the demands."
+        f" gives a block back when {p.hold} younger ones are held. Each demand is made on a copy of the machine, so"
+        " that all orders meet the same one. Requests are for unmovable memory, GFP_KERNEL, up to order 3 with"
+        " __GFP_NORETRY as the network asks; compaction's hints and deferrals are forgotten before each demand."
+        f" An action comes {p.actions} times in the machine's life, the last time right before"
+        " the demands."
     )
 
 

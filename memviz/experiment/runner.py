@@ -33,9 +33,10 @@ class Progress(msgspec.Struct, frozen=True):
     cell: Cell | None = None
 
     def left_s(self) -> float | None:
-        """An estimate of the seconds to go; None when there is nothing to go by."""
+        """An estimate of the seconds to go; None when there is too little to go by."""
         computed = self.done - self.found
-        return self.seconds / computed * (self.all - self.done) if computed else None
+        enough = computed * 20 >= self.all - self.found
+        return self.seconds / computed * (self.all - self.done) if computed and enough else None
 
 
 @contextlib.contextmanager
@@ -56,7 +57,7 @@ def executor(jobs: int, scheduler: str = "") -> Iterator[Executor]:
     except ImportError as error:
         raise ExperimentError("there is no Dask here: install it with pip install 'memviz[cluster]'") from error
     try:
-        client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        client = distributed.Client(scheduler, timeout="5s", set_as_default=False)
     except OSError as error:
         raise ExperimentError(f"no Dask scheduler answers at {scheduler}: start one with dask scheduler") from error
     with client, client.get_executor(pure=False) as cluster:

@@ -40,10 +40,6 @@ class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class Protocol(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How a machine is treated. Ageing takes as long as the scenario says for its size of memory.
-
-    ``begin``: when a policy comes into force. "start": it rules the whole life of the machine, and the scenario's own
-    users profit first. "aged": the machine ages under the experiment's baseline, the same for all policies to the
-    digest, and the policy is switched on, and its action done once, right before the demand.
     ``actions``: how often a policy's action comes. ``samples``: how often the ageing machine is looked at; each time
     a copy of it serves a burst of ``watch``. ``burst``: orders asked for in a row, each in a copy of the aged machine,
     until ``share`` per cent of memory is got or ``patience`` requests in a row have failed. ``steady``: orders asked
@@ -51,7 +47,6 @@ class Protocol(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     each kept for ``hold`` further ones. With 256 MiB; ``every`` scales with memory.
     """
 
-    begin: tuple[Begin, ...] = ("aged", "start")
     actions: Positive = 10
     samples: Positive = 8
     watch: Order = 9
@@ -65,7 +60,13 @@ class Protocol(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Spec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """An experiment, as its file says it."""
+    """An experiment, as its file says it.
+
+    ``begin``: when a policy comes into force. "start": it rules the whole life of the machine, and the scenario's own
+    users profit first. "aged": the machine ages under the baseline, the same for all policies to the digest, and the
+    policy is switched on, and its action done once, right before the demand. ``headline``: policies that the README
+    shows.
+    """
 
     title: str
     question: str
@@ -76,7 +77,7 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     baseline: str
     limits: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
-    """Policies that the README's table shows."""
+    begin: tuple[Begin, ...] = ("aged", "start")
     protocol: Protocol = Protocol()
 
     def named(self, name: str) -> Policy:
@@ -143,7 +144,7 @@ def _fault(spec: Spec) -> str:
         ("scenarios", spec.scenarios),
         ("seeds", spec.seeds),
         ("memory_mib", spec.memory_mib),
-        ("protocol.begin", spec.protocol.begin),
+        ("begin", spec.begin),
         ("policy", called),
     ):
         if not values:
@@ -187,6 +188,6 @@ def cells(spec: Spec) -> list[Cell]:
         for seed in spec.seeds
         for name in spec.scenarios
         for memory_mib in spec.memory_mib
-        for begin in spec.protocol.begin
+        for begin in spec.begin
         for policy in spec.policy
     ]
