@@ -30,6 +30,7 @@ ZSTD_DICT: Final = "zstd-dict"
 LEVEL: Final = 1
 MAX_BYTES: Final = 1 << 31
 """No row unpacks to more: a damaged length must not ask for the moon."""
+_APART: Final = 4096  # page frames from which on it pays to compress their arrays one by one
 _DENSE: Final = 4  # from one changed frame in so many on, exclusive or of everything is smaller than positions
 
 Form = Literal["full", "xor", "sparse", "same"]
@@ -47,6 +48,8 @@ class Planes(msgspec.Struct, array_like=True):
     flags: bytes = b""
     stamp: bytes = b""
     stamp_base: int = 0
+    apart: bool = False
+    """Each array is compressed by itself: what is in it has statistics of its own."""
 
 
 class Table(msgspec.Struct, array_like=True):
@@ -111,16 +114,25 @@ def pack_planes(base: Pages | None, new: Pages) -> Planes:
         )
     stamps = new.stamp[at]
     newest = int(stamps.max())
-    return Planes(
-        "sparse",
-        new.nr,
+    arrays = (
         shuffled(np.diff(at, prepend=-1).astype(np.uint32)),
         (base.owner[at] ^ new.owner[at]).tobytes(),
         (base.order[at] ^ new.order[at]).tobytes(),
         (base.flags[at] ^ new.flags[at]).tobytes(),
         shuffled(np.uint32(newest) - stamps),
-        newest,
     )
+    apart = at.size >= _APART
+    if apart:
+        zstd = zstandard.ZstdCompressor(level=LEVEL)
+        arrays = tuple(zstd.compress(array) for array in arrays)  # type: ignore[assignment]
+    return Planes("sparse", new.nr, *arrays, newest, apart)
+
+
+def changed_frames(planes: Planes) -> int:
+    """How many page frames a difference is about."""
+    if planes.form == "sparse":
+        return len(planes.owner) if not planes.apart else zstandard.frame_content_size(planes.owner)
+    return 0 if planes.form == "same" else planes.nr
 
 
 class Frames:
@@ -160,6 +172,8 @@ class Frames:
             self.flags ^= _bytes(planes.flags, planes.nr)
             self.stamp ^= unshuffled(planes.stamp, np.uint32, planes.nr)  # type: ignore[arg-type]
             return
+        if planes.apart:
+            planes = _together(planes)
         count = len(planes.owner)
         at = np.cumsum(unshuffled(planes.positions, np.uint32, count), dtype=np.int64) - 1
         if not count or at[0] < 0 or at[-1] >= planes.nr:
@@ -168,6 +182,19 @@ class Frames:
         self.order[at] ^= _bytes(planes.order, count)
         self.flags[at] ^= _bytes(planes.flags, count)
         self.stamp[at] = np.uint32(planes.stamp_base) - unshuffled(planes.stamp, np.uint32, count)  # type: ignore[operator]
+
+
+def _together(planes: Planes) -> Planes:
+    zstd = zstandard.ZstdDecompressor()
+    most = planes.nr * 4
+    arrays = (planes.positions, planes.owner, planes.order, planes.flags, planes.stamp)
+    try:
+        if max(zstandard.frame_content_size(array) for array in arrays) > most:
+            raise ValueError("a difference of more page frames than there are")
+        positions, owner, order, flags, stamp = (zstd.decompress(array) for array in arrays)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+    return Planes(planes.form, planes.nr, positions, owner, order, flags, stamp, planes.stamp_base)
 
 
 def full_frames(planes: Planes) -> Frames:

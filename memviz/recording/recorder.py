@@ -28,7 +28,7 @@ from memviz.sources.base import Done
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.03
+SHARE: Final = 0.035
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 _SWITCH_S: Final = 0.0005
@@ -54,6 +54,8 @@ class Recorder:
         self._item_bytes = 0
         # The least of the last few: some cost more because they took details that have a share of their own.
         self._costs: deque[float] = deque(maxlen=8)
+        self._rest_s = 0.0
+        self._rest_from = (0.0, 0.0)
         self._failure = ""
         self._bytes = 0
         self._switch = sys.getswitchinterval()
@@ -67,6 +69,10 @@ class Recorder:
         """It is time for an instant. Where there is no room for it, it is counted as missing and the answer is no."""
         now = time.monotonic()
         if now < self._next or self._end or self._failure:
+            return False
+        # By the time that the work has had, not by the clock: on a busy machine it would be made slower still.
+        cpu, wall = self._rest_from
+        if time.thread_time() - cpu < self._rest_s and now - wall < 10 * self._rest_s:
             return False
         if self._full():
             self._next = now + self._period
@@ -83,8 +89,9 @@ class Recorder:
         now = time.monotonic()
         # Even steps, as long as they can be held.
         self._costs.append(cost_s)
-        pause = min(self._costs) * (1 / SHARE - 1)
-        self._next = max(self._next + self._period, now + pause, now - self._period)
+        self._rest_s = min(self._costs) * (1 / SHARE - 1)
+        self._rest_from = (time.thread_time(), now)
+        self._next = max(self._next + self._period, now - self._period)
         self._item_bytes = snapshot.pages.nr * 7
         wall_ns = int((now - self._begin) * 1e9)
         self._queue.put(Instant(snapshot, wall_ns, tuple(self._waiting), digest, self._skipped))

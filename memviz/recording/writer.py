@@ -1,8 +1,12 @@
 """Instants into tables: which row refers to which, and what is written beside it.
 
-A row is a difference to the instant before (``delta``). Every ``CHAIN`` rows one refers to the last keyframe instead
-(``middle``), so that any instant is reached by one keyframe, one middle row and at most ``CHAIN`` small differences.
+A row is a difference to the instant before (``delta``). After ``CHAIN`` of them one refers to the last keyframe
+instead (``middle``), so that any instant is reached by one keyframe, one middle row and a chain of small differences.
 Keyframes come when a middle row would be nearly as big, and every ``KEY_S`` seconds.
+
+Where much changes, keyframes and middle rows are as big as all that the rows between them hold. Then chains become
+longer: ``middle`` and ``key`` rows shall be ``ANCHORS`` of the file, beyond what ``FREE_PER_S`` grants them. How long a
+chain may become is a question of how long a reader takes for it: ``READ_MS``, counted as ``ROW_MS`` and ``FRAME_MS``.
 """
 
 from __future__ import annotations
@@ -19,13 +23,18 @@ import numpy as np
 
 from memviz.kernel.vmstat import unusable_free_index
 from memviz.recording.budget import Budget
-from memviz.recording.codec import Packer, Parts, Planes, pack_changed, pack_lanes, pack_planes
+from memviz.recording.codec import Packer, Parts, Planes, changed_frames, pack_changed, pack_lanes, pack_planes
 from memviz.recording.format import DELTA, KEYFRAME, MIDDLE, create
 from memviz.recording.small import pack_small
 from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
 from memviz.sources.base import Done
 
 CHAIN: Final = 64
+ANCHORS: Final = 0.25
+FREE_PER_S: Final = 30_000
+READ_MS: Final = 60.0
+ROW_MS: Final = 0.1
+FRAME_MS: Final = 0.00002
 KEY_S: Final = 60.0
 COMMIT_S: Final = 0.1
 """A killed writer loses what came since its last commit; 250 ms are promised."""
@@ -79,6 +88,9 @@ class Writer:
         self._key_wall = 0
         self._last: Snapshot | None = None
         self._since = 0
+        self._since_bytes = 0
+        self._since_ms = 0.0
+        self._since_wall = 0
         self._events = 0
         self._commands = 0
         self._begun = 0.0
@@ -170,19 +182,34 @@ class Writer:
     def _packed(self, ident: int, snapshot: Snapshot, wall_ns: int) -> tuple[str, int | None, str, bytes]:
         """Kind, base, codec and data of the row."""
         last, key = self._last, self._key
-        fits = key is not None and last is not None and last.pages.nr == snapshot.pages.nr
-        if fits and wall_ns - self._key_wall < KEY_S * 1e9:
-            self._since += 1
-            if self._since <= CHAIN:
-                return DELTA, ident - 1, *self._packer.pack(parts_of(last, snapshot))
+        if key is None or last is None or last.pages.nr != snapshot.pages.nr or wall_ns - self._key_wall >= KEY_S * 1e9:
+            return self._keyframe(ident, snapshot, wall_ns)
+        if self._since >= CHAIN and (self._since % (CHAIN // 2) == 0 or self._since_ms >= READ_MS):
             codec, data = self._packer.pack(parts_of(key, snapshot))
-            if len(data) < self._key_size * _BIG:
-                self._since = 0
+            granted = self._since_bytes * ANCHORS + (wall_ns - self._since_wall) / 1e9 * FREE_PER_S
+            if len(data) < granted or self._since_ms >= READ_MS:
+                if len(data) >= self._key_size * _BIG:
+                    return self._keyframe(ident, snapshot, wall_ns)
+                self._anchored(wall_ns)
                 return MIDDLE, self._key_id, codec, data
+        parts = parts_of(last, snapshot)
+        codec, data = self._packer.pack(parts)
+        self._since += 1
+        self._since_bytes += len(data)
+        self._since_ms += ROW_MS + changed_frames(parts.planes) * FRAME_MS
+        return DELTA, ident - 1, codec, data
+
+    def _keyframe(self, ident: int, snapshot: Snapshot, wall_ns: int) -> tuple[str, int | None, str, bytes]:
         codec, data = self._packer.pack(parts_of(None, snapshot))
         self._key, self._key_id, self._key_size, self._key_wall = snapshot, ident, len(data), wall_ns
-        self._since = 0
+        self._anchored(wall_ns)
         return KEYFRAME, None, codec, data
+
+    def _anchored(self, wall_ns: int) -> None:
+        """Chains begin anew."""
+        self._since = self._since_bytes = 0
+        self._since_ms = 0.0
+        self._since_wall = wall_ns
 
     def _write_fragmentation(self, ident: int, snapshot: Snapshot) -> None:
         if not snapshot.zones:

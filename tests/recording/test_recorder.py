@@ -90,11 +90,10 @@ def test_an_expensive_snapshot_makes_instants_rarer(tmp_path: Path) -> None:
     end = time.monotonic() + 0.3
     while time.monotonic() < end:
         if recorder.due():
-            recorder.offer(one, cost_s=0.003)  # three milliseconds may be spent every hundred
+            recorder.offer(one, cost_s=0.003)  # three milliseconds may be spent in every ninety of work
             taken += 1
-        time.sleep(0.0005)
     recorder.close()
-    assert 2 <= taken <= 5
+    assert 1 <= taken <= 5
 
 
 def test_a_removed_file_is_said(tmp_path: Path) -> None:
