@@ -12,12 +12,10 @@ from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
-from memviz.sources.base import Pause, RequestPages, SetFocus, Step, simulation
+from memviz.sources.base import RequestPages, Step, simulation
 from memviz.sources.host import HostClient
-from memviz.sources.recorded import RecordedSource
 from memviz.sources.simulation import SimulationSource
 from tests.gui.clients import FakeClient
-from tests.gui.synthetic import SyntheticSource
 
 
 @pytest.fixture
