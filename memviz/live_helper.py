@@ -98,6 +98,7 @@ class Kernel:
         self._tracefs = ""
         self._instance = ""
         self._pipes: list[int] = []
+        self._sub_buffer = 4096
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -171,6 +172,7 @@ class Kernel:
         try:
             os.mkdir(self._instance)
             cpus = sorted(int(name[3:]) for name in os.listdir(f"{self._instance}/per_cpu"))
+            self._sub_buffer = sub_buffer_size(self._read(f"{self._tracefs}/events/header_page").decode())
             self._write("trace_clock", "mono")
             self._write("buffer_size_kb", str(max(256, min(8192, _BUFFER_KIB // len(cpus)))))
             formats = {}
@@ -189,7 +191,7 @@ class Kernel:
         if not any(event in formats for event in EVENTS[:2]):
             self.trace_stop()
             raise Refused(f"{self._tracefs}/events/kmem", 2, "use a kernel with the kmem tracepoints")
-        return {"formats": formats, "cpus": cpus, "page": 4096}
+        return {"formats": formats, "cpus": cpus, "page": self._sub_buffer}
 
     def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
         """What has been traced since: (CPU, sub-buffers one after the other), at most ``pages`` of them a CPU."""
@@ -198,17 +200,21 @@ class Kernel:
             parts: list[bytes] = []
             while len(parts) < pages:
                 try:
-                    part = os.read(pipe, 4096)
+                    part = os.read(pipe, self._sub_buffer)
                 except BlockingIOError:
                     break
                 except OSError as error:
                     raise _refused(error, f"{self._instance}/per_cpu/cpu{cpu}/trace_pipe_raw") from error
                 if not part:
                     break
-                parts.append(part.ljust(4096, b"\0"))
+                parts.append(part.ljust(self._sub_buffer, b"\0"))
             if parts:
                 found.append((cpu, b"".join(parts)))
         return found
+
+    def trace_pages(self) -> int:
+        """How many sub-buffers of every CPU go into one block."""
+        return BLOCK_MAX // 2 // self._sub_buffer // max(1, len(self._pipes))
 
     def trace_lost(self) -> int:
         """Events that the kernel overwrote before they were read, on all CPUs."""
@@ -307,6 +313,15 @@ class Kernel:
             self._flags = -1
 
 
+def sub_buffer_size(header: str) -> int:
+    """Bytes of a sub-buffer, by what events/header_page says of its data: a page of the kernel's, 4 KiB or 64."""
+    for line in header.splitlines():
+        words = line.replace(";", " ").replace(":", " ").split()
+        if "data" in words and "offset" in words and "size" in words:
+            return int(words[words.index("offset") + 1]) + int(words[words.index("size") + 1])
+    return 4096
+
+
 def _started(pid: int) -> str:
     """When a process began, in the kernel's ticks; empty when there is none. Tells a pid from its next owner."""
     try:
@@ -356,7 +371,7 @@ def _answer(kernel: Kernel, call: str, arguments: list[Any]) -> tuple[bytes, byt
     if call == "page_flags":
         return b"D", kernel.page_flags(int(arguments[0]), int(arguments[1]))
     if call == "trace_read":
-        parts = kernel.trace_read(min(1024, int(arguments[0])))
+        parts = kernel.trace_read(min(int(arguments[0]), kernel.trace_pages()))
         head = json.dumps([(cpu, len(data)) for cpu, data in parts]).encode()
         return b"D", struct.pack("<I", len(head)) + head + b"".join(data for _, data in parts)
     calls: dict[str, Callable[..., object]] = {

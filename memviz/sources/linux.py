@@ -186,7 +186,7 @@ class LinuxSource:
                 apply_events(self.frames, events, now_ms)
                 self._keep(events)
                 self.finder.learn(sample)
-                if all(len(data) < _SUB_BUFFERS * 4096 for _, data in parts):
+                if all(len(data) < _SUB_BUFFERS * self._ring.size for _, data in parts):
                     break
             if self._sampling:
                 self._sampling = False

@@ -353,3 +353,10 @@ def test_who_may_read_may_not_act() -> None:
     )
     assert done.returncode == 1
     assert b"who may read may not act" in done.stderr
+
+
+def test_sub_buffers_are_as_large_as_the_kernel_says() -> None:
+    line = "\tfield: char data;\toffset:16;\tsize:{};\tsigned:1;\n"
+    assert live_helper.sub_buffer_size("\tfield: u64 timestamp;\toffset:0;\tsize:8;\n" + line.format(4080)) == 4096
+    assert live_helper.sub_buffer_size(line.format(65520)) == 65536
+    assert live_helper.sub_buffer_size("garbage") == 4096
