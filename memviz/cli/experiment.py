@@ -13,7 +13,7 @@ from memviz.cli.options import Failed
 from memviz.experiment import publish, runner, spec
 from memviz.experiment.spec import ExperimentError
 from memviz.experiment.store import Store, default_folder
-from memviz.experiment.table import collect
+from memviz.experiment.table import collect, read_results
 from memviz.experiment.worker import CellFailed, describe
 
 
@@ -97,6 +97,8 @@ def _check(stem: str, folder: Path, readme: Path | None) -> None:
     if wrong:
         raise Failed(wrong)
     click.echo(f"{folder / stem}.md says what its results say")
+    if publish.outdated(read_results(publish.results_path(stem, folder))):
+        click.echo("note: the simulation has changed since; the experiment would compute everything anew")
 
 
 def _show(progress: runner.Progress) -> None:
