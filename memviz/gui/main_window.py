@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from PySide6.QtCore import QByteArray, QElapsedTimer, QPoint, Qt, Slot
+from PySide6.QtCore import QByteArray, QElapsedTimer, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QMessageBox, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QTabBar, QVBoxLayout, QWidget
 
-from memviz.gui import actions, dialogs, export, report, tab_order
+from memviz.gui import actions, dialogs, tab_order
 from memviz.gui.docks import Docks, panel_key
 from memviz.gui.gallery import Entry, Gallery
 from memviz.gui.guide import GuideBar
-from memviz.gui.panel import PanelDock, View
+from memviz.gui.panel import View
 from memviz.gui.recordings import Recordings
 from memviz.gui.selection import Selection
 from memviz.gui.session import SPEEDS, Client, Session
 from memviz.gui.settings import VERSION, Settings
+from memviz.gui.takeout import TakesOut
 from memviz.gui.theme import CHOICES, Theme
 from memviz.gui.transport import TopBar
 from memviz.gui.views.charts import ChartsView
@@ -56,7 +57,7 @@ class Scenario:
     """What its card on the start page says."""
 
 
-class MainWindow(QMainWindow):
+class MainWindow(TakesOut):
     """The window. ``open_scenario`` starts a source; closing the window ends it."""
 
     session: Session
@@ -378,75 +379,6 @@ class MainWindow(QMainWindow):
         """Version and licences."""
         QMessageBox.about(self, "About memviz", dialogs.about_text())
 
-    def save_report(self) -> None:
-        """Ask where to, and write what is known of this run."""
-        path = self.ask_file("Save report", "memviz-report.json", "Report (*.json)")
-        if path:
-            self.write(path, lambda: report.write(path, self.session))
-
-    def save_picture(self) -> None:
-        """Ask where to, and write a picture of the window."""
-        picture = self.grab()
-        path = self.ask_file("Save picture", "memviz.png", "Picture (*.png)")
-        if path:
-            self.write(path, lambda: report.save_picture(path, picture))
-
-    # -- taking out what is seen
-
-    def current_panel(self) -> PanelDock:
-        """The panel that has the focus; the map when none has."""
-        widget: QWidget | None = self.focusWidget()
-        while widget is not None and not isinstance(widget, PanelDock):
-            widget = widget.parentWidget()
-        return widget if isinstance(widget, PanelDock) else self.docks.all["heatmap"]
-
-    def export_picture(self, dock: PanelDock | None = None) -> None:
-        """Ask where to, and write a picture of a panel."""
-        panel = dock or self.current_panel()
-        path = self.ask_file(f"Save {panel.view.title} as picture", f"{panel.view.ident}.png", export.PICTURES)
-        if path:
-            self.write(path, lambda: export.write_picture(path, panel))
-
-    def export_table(self, dock: PanelDock | None = None) -> None:
-        """Ask where to, and write the table of a panel."""
-        panel = dock or self.current_panel()
-        path = self.ask_file(f"Save {panel.view.title} as table", f"{panel.view.ident}.csv", export.TABLES_KIND)
-        if path:
-            self.write(path, lambda: export.write_csv(path, panel.view))
-
-    def copy_picture(self, dock: PanelDock | None = None) -> None:
-        """A panel's picture onto the clipboard."""
-        export.copy_picture(dock or self.current_panel())
-
-    def copy_table(self, dock: PanelDock | None = None) -> None:
-        """A panel's table onto the clipboard."""
-        export.copy_table((dock or self.current_panel()).view)
-
-    def show_export_menu(self, dock: PanelDock, at: QPoint) -> None:
-        """What can be taken out of a panel."""
-        menu = QMenu(f"{dock.view.title}", self)
-        menu.setObjectName("export_menu")
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        for words, act in (
-            ("Copy as picture", self.copy_picture),
-            ("Save as picture (PNG, SVG)…", self.export_picture),
-            ("Copy as table", self.copy_table),
-            ("Save as table (CSV)…", self.export_table),
-        ):
-            menu.addAction(words).triggered.connect(partial(_with_panel, act, dock))
-        menu.popup(at)
-
-    def ask_file(self, title: str, name: str, kinds: str) -> str:
-        """The file that the user chose; empty when he did not. Tests put an answer here."""
-        return QFileDialog.getSaveFileName(self, title, name, kinds)[0]
-
-    def write(self, path: str, writer: Callable[[], None]) -> None:
-        """Write a file; say in one sentence what is wrong when that fails."""
-        try:
-            writer()
-        except OSError as error:
-            QMessageBox.warning(self, "memviz", f"{path} can't be written: {error.strerror}. Choose another folder.")
-
     # -- the look
 
     @Slot()
@@ -501,7 +433,3 @@ class MainWindow(QMainWindow):
         for dialog in self.findChildren(dialogs.Dialog):
             dialog.close()
         super().closeEvent(event)
-
-
-def _with_panel(act: Callable[[PanelDock], None], dock: PanelDock, checked: bool = False) -> None:
-    act(dock)
