@@ -76,41 +76,41 @@ def command(
     from memviz.sources.recorded import RecordedSource
 
     path = output or Path(f"{os.uname().nodename}-{time.strftime('%Y%m%d-%H%M%S')}.memviz")
-    live_source = LinuxSource(rights=rights)  # type: ignore[arg-type]  # click has checked it
-    source = RecordedSource(live_source)
+    stop = threading.Event()
+    handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        source.start(str(path))
-        for what, why in live_source.missing.items():
-            click.echo(f"memviz: no {what}: {why}", err=True)
-        told = _run(source, path, seconds, max_mb)
+        live_source = LinuxSource(rights=rights)  # type: ignore[arg-type]  # click has checked it
+        source = RecordedSource(live_source)
+        try:
+            source.start(str(path))
+            for what, why in live_source.missing.items():
+                click.echo(f"memviz: no {what}: {why}", err=True)
+            told = _run(source, path, seconds, max_mb, stop)
+        finally:
+            source.close()
     finally:
-        source.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     status = source.status
     click.echo(json.dumps(status._asdict(), indent=2) if as_json and status is not None else told)
 
 
-def _run(source: RecordedSource, path: Path, seconds: float | None, max_mb: float | None) -> str:
+def _run(source: RecordedSource, path: Path, seconds: float | None, max_mb: float | None, stop: threading.Event) -> str:
     """Record until the time is over or somebody stops it. Returns what became of it, in a sentence."""
-    stop = threading.Event()
-    handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     end = time.monotonic() + seconds if seconds is not None else float("inf")
     check = time.monotonic() + _SIZE_CHECK_S
-    try:
-        while not stop.is_set() and (now := time.monotonic()) < end:
-            source.advance(_PART_S)
-            if now >= check:
-                check = now + _SIZE_CHECK_S
-                if not source.recording:
-                    break
-                if max_mb is not None and _size(path) > max_mb * 1e6 / 2:
-                    source.stop()
-                    path.replace(path.with_name(path.name + _OLDER))
-                    source.start(str(path))
-            stop.wait(min(_PART_S, max(0.0, end - now)))
-        return source.stop()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    while not stop.is_set() and (now := time.monotonic()) < end:
+        source.advance(_PART_S)
+        if now >= check:
+            check = now + _SIZE_CHECK_S
+            if not source.recording:
+                break
+            if max_mb is not None and _size(path) > max_mb * 1e6 / 2:
+                source.stop()
+                path.replace(path.with_name(path.name + _OLDER))
+                source.start(str(path))
+        stop.wait(min(_PART_S, max(0.0, end - now)))
+    return source.stop()
 
 
 def _size(path: Path) -> int:
