@@ -1,8 +1,8 @@
 """Snapshot: one instant of a memory, immutable. The only thing that sources make and views show.
 
-A simulated kernel, a recording and a real Linux machine all become this. Bulk data are numpy arrays that nobody may write
-to (``flags.writeable`` is off); small things are tuples and NamedTuples. What a source cannot know is empty or ``None``,
-never invented: views say "unknown" for it.
+A simulated kernel, a recording and a real Linux machine all become this. Bulk data are numpy arrays that nobody may
+write to (``flags.writeable`` is off); small things are tuples and NamedTuples. What a source cannot know is empty or
+``None``, never invented: views say "unknown" for it.
 """
 
 from __future__ import annotations
@@ -243,7 +243,9 @@ class DefragReport(NamedTuple):
     gain: tuple[tuple[str, int], ...]
     """Slabs freed, pages returned."""
     price: tuple[tuple[str, int], ...]
-    """Objects moved, thrown away, refusals by reason, lock holds (ns), CPUs blocked (ns), grace periods, bytes copied."""
+    """Objects moved, thrown away, refusals by reason, lock holds (ns), CPUs blocked (ns), grace periods, bytes
+    copied.
+    """
     story: tuple[str, ...]
     """The pass told step by step."""
     sentence: str
@@ -296,7 +298,9 @@ class Playback(NamedTuple):
     first_ns: int
     last_ns: int
     wound: int
-    """Grows when the recording was wound to somewhere else: what came before this Snapshot is not what it follows on."""
+    """Grows when the recording was wound to somewhere else: what came before this Snapshot is not what it follows
+    on.
+    """
     rate: float
     """Times the speed of recording; negative: backwards."""
     loop: tuple[int, int] | None
