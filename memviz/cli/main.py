@@ -20,6 +20,7 @@ from memviz.scenario import ScenarioError
 from memviz.sources.base import SourceError
 
 _COMMANDS: Final = {
+    "compare": "memviz.cli.compare",
     "experiment": "memviz.cli.experiment",
     "export": "memviz.cli.export",
     "import": "memviz.cli.importing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def recording(tmp_path: Path) -> Path:
     """Forty instants of a small machine, with a request in the middle."""
     path = tmp_path / "small.memviz"
     source = SimulationSource("aged-file-server", seed=5, memory_mib=32)
-    writer = Writer(path, {"title": "Small", "origin": __import__("json").dumps(source.origin())})
+    writer = Writer(path, {"title": "Small", "origin": json.dumps(source.origin())})
     done = 0
     for number in range(40):
         source.command(number, Step(64))
@@ -36,18 +37,27 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+PATIENCE_MS = 20_000  # a process starts, on a machine that may be busy
+
+
 def shown(window: MainWindow) -> int:
     """Which instant the window shows, from 0; -1: none."""
     snapshot = window.session.snapshot
     return -1 if snapshot is None or snapshot.playback is None else snapshot.playback.at
 
 
+def recorded(window: MainWindow) -> int:
+    """How many instants the recording has that is being made."""
+    snapshot = window.session.snapshot
+    return 0 if snapshot is None or snapshot.recording is None else snapshot.recording.instants
+
+
 @pytest.fixture
 def playing(qtbot, window: MainWindow, recording: Path) -> MainWindow:  # type: ignore[no-untyped-def]
     window.recordings.open(str(recording))
-    qtbot.waitUntil(lambda: shown(window) >= 0, timeout=20_000)
+    qtbot.waitUntil(lambda: shown(window) >= 0, timeout=PATIENCE_MS)
     window.session.set_running(False)
-    qtbot.waitUntil(lambda: window.session.snapshot.state == "paused")  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: window.session.snapshot.state == "paused", timeout=PATIENCE_MS)  # type: ignore[union-attr]
     yield window
     window.session.close()
 
@@ -71,23 +81,25 @@ def test_the_pointer_winds_it(qtbot, playing: MainWindow) -> None:  # type: igno
         wanted = timeline.time_at(x)
         qtbot.mousePress(timeline, Qt.MouseButton.LeftButton, pos=QPoint(x, middle))
         qtbot.mouseRelease(timeline, Qt.MouseButton.LeftButton, pos=QPoint(x, middle))
-        qtbot.waitUntil(lambda wanted=wanted: abs(playing.session.snapshot.time_ns - wanted) < 6_000_000)
+        qtbot.waitUntil(
+            lambda wanted=wanted: abs(playing.session.snapshot.time_ns - wanted) < 6_000_000, timeout=PATIENCE_MS
+        )
         assert playing.session.snapshot.time_ns <= wanted
 
 
 def test_keys_step_and_jump(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
     playing.recordings.seek(0)
-    qtbot.waitUntil(lambda: shown(playing) == 0)
+    qtbot.waitUntil(lambda: shown(playing) == 0, timeout=PATIENCE_MS)
     playing.actions_by_name["step"].trigger()
-    qtbot.waitUntil(lambda: shown(playing) == 1)
+    qtbot.waitUntil(lambda: shown(playing) == 1, timeout=PATIENCE_MS)
     playing.actions_by_name["step_back"].trigger()
-    qtbot.waitUntil(lambda: shown(playing) == 0)
+    qtbot.waitUntil(lambda: shown(playing) == 0, timeout=PATIENCE_MS)
     playing.actions_by_name["next_failure"].trigger()
-    qtbot.waitUntil(lambda: shown(playing) == 20)
+    qtbot.waitUntil(lambda: shown(playing) == 20, timeout=PATIENCE_MS)
     events = playing.session.log.events
     assert 13 in events["kind"]
     playing.actions_by_name["next_failure"].trigger()
-    qtbot.waitUntil(lambda: playing.session.outcome is not None)
+    qtbot.waitUntil(lambda: playing.session.outcome is not None, timeout=PATIENCE_MS)
     assert "no failure behind this instant" in playing.session.outcome.sentence
 
 
@@ -95,7 +107,7 @@ def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -
     with Reader(recording) as reader:
         at_ns, ops = reader.times_of(30)[0], reader.ops_of(30)
     playing.recordings.seek(at_ns)
-    qtbot.waitUntil(lambda: shown(playing) == 29)
+    qtbot.waitUntil(lambda: shown(playing) == 29, timeout=PATIENCE_MS)
     playing.actions_by_name["continue"].trigger()
     qtbot.waitUntil(
         lambda: (
@@ -119,18 +131,21 @@ def test_the_record_button(qtbot, theme: Theme, tmp_path: Path) -> None:  # type
     path = tmp_path / "mine"
     window.ask_file = lambda title, name, kinds: str(path)  # type: ignore[method-assign]
     record = window.actions_by_name["record"]
-    qtbot.waitUntil(lambda: window.session.snapshot is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.session.snapshot is not None, timeout=PATIENCE_MS)
     record.trigger()
-    qtbot.waitUntil(lambda: window.session.recording and window.session.snapshot.recording.instants > 3)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: recorded(window) > 3, timeout=PATIENCE_MS)
     assert record.isChecked()
     assert window.top_bar.source.text.startswith("● ")
     record.trigger()
-    qtbot.waitUntil(lambda: not window.session.recording)
+    qtbot.waitUntil(lambda: not window.session.recording, timeout=PATIENCE_MS)
     assert not record.isChecked()
-    qtbot.waitUntil(lambda: window.session.outcome is not None)
+    qtbot.waitUntil(lambda: window.session.outcome is not None, timeout=PATIENCE_MS)
     assert window.session.outcome.sentence.endswith("mine.memviz.")
     record.trigger()
-    qtbot.waitUntil(lambda: "exists already" in (window.session.outcome.sentence if window.session.outcome else ""))
+    qtbot.waitUntil(
+        lambda: "exists already" in (window.session.outcome.sentence if window.session.outcome else ""),
+        timeout=PATIENCE_MS,
+    )
     assert not record.isChecked()
     window.session.close()
     with Reader(path.with_suffix(".memviz")) as reader:
@@ -149,6 +164,6 @@ def test_a_file_that_is_none_says_so(qtbot, window: MainWindow, tmp_path: Path) 
     path = tmp_path / "letter.memviz"
     path.write_text("Dear Sir or Madam, " * 20)
     window.recordings.open(str(path))
-    qtbot.waitUntil(lambda: window.session.failure != "", timeout=20_000)
+    qtbot.waitUntil(lambda: window.session.failure != "", timeout=PATIENCE_MS)
     assert "letter.memviz is no memviz recording" in window.session.failure
     window.session.close()

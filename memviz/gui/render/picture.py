@@ -43,11 +43,29 @@ class MapPicture:
             self._layout = Blocks.fitting(snapshot.pages.nr, self.width, self.height)
             self._image.set_view(self._layout, Camera(), self.width, self.height)
         background = 0xFF000000 | self._tokens.rgb("ui.panel")
-        pixels = self._image.render(pyramid, modes.palette(one, self._tokens), background)
-        picture = np.empty((self.height, self.width, 3), np.uint8)
-        for channel, shift in enumerate((16, 8, 0)):
-            picture[..., channel] = pixels >> shift & 0xFF
-        return picture
+        return _channels(self._image.render(pyramid, modes.palette(one, self._tokens), background))
+
+
+def difference_png(frames: npt.NDArray[np.uint8], width: int, height: int, theme: str = "dark") -> bytes:
+    """A map of what differs (codes of ``analysis.difference``) as a PNG file."""
+    found = tokens.load(theme)
+    pyramid = Pyramid()
+    pyramid.restart(frames.size)
+    for number in range(pyramid.slices):
+        pyramid.update(number, frames[number * SLICE : (number + 1) * SLICE])
+    image = HeatmapImage()
+    image.set_view(Blocks.fitting(frames.size, width, height), Camera(), width, height)
+    keys = ("owner.unknown", "tone.warn", "tone.bad", "tone.good")
+    palette = np.array([0xFF000000 | found.rgb(key) for key in keys], np.uint32)
+    return png(_channels(image.render(pyramid, palette, 0xFF000000 | found.rgb("ui.panel"))))
+
+
+def _channels(pixels: npt.NDArray[np.uint32]) -> U8:
+    """Pixels 0xffRRGGBB as an array of shape (height, width, 3)."""
+    picture = np.empty((*pixels.shape, 3), np.uint8)
+    for channel, shift in enumerate((16, 8, 0)):
+        picture[..., channel] = pixels >> shift & 0xFF
+    return picture
 
 
 def map_png(snapshot: Snapshot, width: int, height: int) -> bytes:

@@ -1,0 +1,87 @@
+"""``memviz compare``: two recordings, or two instants of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from memviz.analysis.difference import Change, Difference, difference
+from memviz.recording.reader import Reader
+from memviz.snapshot import Snapshot
+
+
+@click.command("compare")
+@click.argument("first")
+@click.argument("second")
+@click.option("-o", "picture", metavar="FILE.png", default="", help="Write a map of what differs, frame by frame.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(first: str, second: str, picture: str, as_json: bool) -> None:
+    """Say what two instants differ in. FILE is a recording's end, FILE@1.5 its instant at 1.5 s of virtual time.
+
+    \b
+    Example: memviz compare aged.memviz@0.5 aged.memviz
+             memviz compare movable.memviz fixed.memviz -o differs.png
+    """
+    one, other = _instant(first), _instant(second)
+    found = difference(one, other)
+    if picture:
+        if found.frames is None:
+            raise click.UsageError("there is no map of two memories of different sizes: leave -o out")
+        if Path(picture).exists():
+            raise click.UsageError(f"{picture} exists already: choose another name, or remove it first")
+        from memviz.gui.render.picture import difference_png
+
+        Path(picture).write_bytes(difference_png(found.frames, 1280, 720))
+    click.echo(json.dumps(as_dict(found, one, other), indent=2) if as_json else text(found, one, other))
+
+
+def _instant(name: str) -> Snapshot:
+    path, mark, seconds = name.rpartition("@")
+    if not mark or Path(name).exists():
+        path, seconds = name, ""
+    try:
+        at = float(seconds) if seconds else None
+    except ValueError:
+        raise click.UsageError(f"{name}: write FILE or FILE@SECONDS") from None
+    with Reader(path) as reader:
+        return reader.at(reader.instants if at is None else reader.find(int(at * 1e9)))
+
+
+def as_dict(found: Difference, one: Snapshot, other: Snapshot) -> dict[str, object]:
+    """All of it, for programs."""
+    tables = {
+        name: [{"name": row.name, "first": row.first, "second": row.second} for row in getattr(found, name)]
+        for name in ("owners", "unusable", "free_blocks", "caches", "counters")
+    }
+    frames = None if found.frames is None else int((found.frames != 0).sum())
+    instants = [{"title": each.title, "time_ns": each.time_ns, "operations": each.ops} for each in (one, other)]
+    return {"instants": instants, "page_frames_that_differ": frames, "policies": found.policies, **tables}
+
+
+def text(found: Difference, one: Snapshot, other: Snapshot) -> str:
+    """The same for a person: what differs, most first."""
+    lines = [
+        f"first:  {one.title}, {one.time_ns / 1e9:.3f} s, {one.ops:,} operations",
+        f"second: {other.title}, {other.time_ns / 1e9:.3f} s, {other.ops:,} operations",
+    ]
+    lines += [f"policy {name}: {first} / {second}" for name, first, second in found.policies]
+    if found.frames is not None:
+        lines.append(f"{int((found.frames != 0).sum()):,} of {found.frames.size:,} page frames differ")
+    lines += _table("page frames", found.owners)
+    lines += _table("unusable free space index (thousandths)", found.unusable)
+    lines += _table("free blocks", found.free_blocks)
+    lines += _table("slabs", found.caches)
+    lines += _table("counters", found.counters)
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: Sequence[Change]) -> list[str]:
+    rows = [row for row in rows if row.by]
+    if not rows:
+        return []
+    return ["", f"{title:<40}{'first':>14}{'second':>14}{'':>4}by"] + [
+        f"  {row.name:<38}{row.first:>14,}{row.second:>14,}{row.by:>+14,}" for row in rows
+    ]
