@@ -88,6 +88,9 @@ _HEADER: Final = struct.Struct(">16sH10xI")  # magic, page size …, size in pag
 _MAGIC: Final = b"SQLite format 3\0"
 
 
+_FOREIGN: Final = "{} is no memviz recording: memviz play opens files that memviz has recorded"
+
+
 class RecordingError(SourceError):
     """What is wrong with a recording, in one sentence that also says what to do."""
 
@@ -136,12 +139,14 @@ def refuse_foreign(path: Path) -> None:
         raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
     if not head:
         raise RecordingError(f"{path} is empty: it is no memviz recording")
-    if len(head) < 100 and _MAGIC.startswith(head[:16]):
-        raise RecordingError(f"{path} is cut off after {size} bytes: copy it again from where it was recorded")
+    if len(head) < 100:
+        if _MAGIC.startswith(head[:16]):
+            raise RecordingError(f"{path} is cut off after {size} bytes: copy it again from where it was recorded")
+        raise RecordingError(_FOREIGN.format(path))
     magic, page_size, pages = _HEADER.unpack_from(head)
     version, application = int.from_bytes(head[60:64], "big"), int.from_bytes(head[68:72], "big")
     if magic != _MAGIC or application != APPLICATION_ID:
-        raise RecordingError(f"{path} is no memviz recording: memviz play opens files that memviz has recorded")
+        raise RecordingError(_FOREIGN.format(path))
     if version > VERSION:
         raise RecordingError(
             f"{path} was recorded by a newer memviz (format {version}, this one reads up to {VERSION}): update memviz"

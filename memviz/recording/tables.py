@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from memviz.kernel import trace
 from memviz.recording.reader import Reader
+from memviz.snapshot import Cache
 
 Row = tuple[object, ...]
 
@@ -82,10 +83,7 @@ TABLES: Final[dict[str, Table]] = {
     ),
     "caches": Table(
         "every slab cache at every instant",
-        (
-            *("time_ns", "ops", "id", "name", "object_size", "size", "order", "objs_per_slab", "slabs", "partial"),
-            *("full", "active", "total", "cached", "slabinfo_active", "movable"),
-        ),
+        ("time_ns", "ops", *Cache._fields),
         _caches,
         _instants,
     ),

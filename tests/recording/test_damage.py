@@ -124,6 +124,9 @@ def test_flipped_bytes_never_give_a_wrong_picture(whole: tuple[Path, list[Snapsh
 
 def test_foreign_newer_and_missing_files(whole: tuple[Path, list[Snapshot]], tmp_path: Path) -> None:
     foreign = tmp_path / "a.memviz"
+    foreign.write_text("ok\n")
+    with pytest.raises(RecordingError, match=r"a\.memviz is no memviz recording"):
+        Reader(foreign)
     foreign.write_text("this is a letter\n" * 100)
     with pytest.raises(RecordingError, match=r"a\.memviz is no memviz recording"):
         Reader(foreign)

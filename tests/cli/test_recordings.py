@@ -1,0 +1,179 @@
+"""run --record, play, info, export, compare: what a person at a terminal gets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+import zlib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import memviz
+from memviz.cli.main import main
+from memviz.kernel import trace
+from memviz.recording.reader import Reader
+from memviz.recording.tables import TABLES
+from tests.cli.test_cli import SCENARIO
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as end:
+        main([str(one) for one in arguments])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A recorded run, and its report."""
+    folder = tmp_path_factory.mktemp("recorded")
+    scenario = folder / "small.toml"
+    scenario.write_text(SCENARIO)
+    path = folder / "small.memviz"
+    from memviz import scenario as scenarios
+    from memviz.sources.headless import run_scenario
+
+    loaded = scenarios.load(str(scenario))
+    report = run_scenario("small", loaded, loaded.machine(), record=str(path))
+    return path, json.loads(report.as_json())
+
+
+def test_a_recorded_run_is_the_same_run(
+    tmp_path: Path, recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "small.toml"
+    scenario.write_text(SCENARIO)
+    path = tmp_path / "again.memviz"
+    code, out, err = said(capsys, "run", scenario, "--json", "--record", path)
+    assert code == 0
+    assert json.loads(out)["digest"] == recording[1]["digest"]
+    assert err.startswith("Recorded ")
+    code, out, _ = said(capsys, "run", scenario, "--json")
+    assert json.loads(out)["digest"] == recording[1]["digest"]
+    code, _, err = said(capsys, "run", scenario, "--record", path)
+    assert (code, err) == (2, f"memviz: {path} exists already: choose another name, or remove it first\n")
+
+
+def test_info(recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]) -> None:
+    path, report = recording
+    code, out, _ = said(capsys, "info", path, "--check", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["operations"], found["page_frames"], found["finished"]) == (600, 48 * 256, True)
+    assert (found["repeatable"], found["seed"], found["integrity"]) == (True, 3, "ok")
+    assert found["last_ns"] == report["time_ns"]
+    assert found["checked"] == found["instants"]
+    code, out, _ = said(capsys, "info", path)
+    assert out.startswith("Small: simulation\n")
+    assert "it can be run again from any instant" in out
+
+
+@pytest.mark.parametrize("what", list(TABLES))
+def test_tables(what: str, recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, _ = recording
+    target = tmp_path / "t.csv"
+    code, out, _ = said(capsys, "export", path, "--what", what, "-o", target, "--json")
+    assert code == 0
+    rows = list(csv.reader(target.read_text().splitlines()))
+    assert tuple(rows[0]) == TABLES[what].columns
+    assert len(rows) - 1 == json.loads(out)["rows"]
+    assert {len(row) for row in rows} == {len(TABLES[what].columns)}
+    lines = tmp_path / "t.jsonl"
+    said(capsys, "export", path, "--what", what, "-o", lines)
+    assert len(lines.read_text().splitlines()) == len(rows) - 1
+
+
+def test_exported_events_are_the_recorded_ones(
+    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = said(capsys, "export", recording[0], "-o", "-")
+    rows = list(csv.DictReader(out.splitlines()))
+    with memviz.open(recording[0]) as run:
+        events = run.events()
+        assert code == 0
+        assert [int(row["seq"]) for row in rows] == events["seq"].tolist()
+        assert [row["event"] for row in rows] == [trace.NAMES[kind] for kind in events["kind"].tolist()]
+    request = next(row for row in rows if row["event"] == "request_end")
+    assert request["arguments"].startswith("order=3 pfn_plus_1=")
+
+
+def test_a_picture_is_the_map(recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "map.png"
+    assert said(capsys, "export", recording[0], "-o", target, "--size", "320x200")[0] == 0
+    data = target.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", data[16:24]) == (320, 200)
+    begin = data.index(b"IDAT") + 4
+    (length,) = struct.unpack(">I", data[begin - 8 : begin - 4])
+    lines = np.frombuffer(zlib.decompress(data[begin : begin + length]), np.uint8).reshape(200, 1 + 320 * 3)
+    assert not lines[:, 0].any()
+    assert len(np.unique(lines[:, 1:].reshape(-1, 3), axis=0)) > 4
+    code, _, err = said(capsys, "export", recording[0], "-o", target)
+    assert (code, "exists already: add --force" in err) == (2, True)
+
+
+def test_a_curve_is_a_drawing(recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "curve.svg"
+    assert said(capsys, "export", recording[0], "-o", target, "--order", "3")[0] == 0
+    root = ElementTree.parse(target).getroot()
+    line = next(one for one in root.iter() if one.tag.endswith("polyline"))
+    with Reader(recording[0]) as reader:
+        assert len(line.attrib["points"].split()) == reader.past().size
+    assert "order 3" in target.read_text()
+
+
+def test_compare(recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, _ = recording
+    target = tmp_path / "d.png"
+    code, out, _ = said(capsys, "compare", f"{path}@0.0", path, "-o", target)
+    assert code == 0
+    assert "page frames differ" in out
+    assert target.read_bytes().startswith(b"\x89PNG")
+    code, out, _ = said(capsys, "compare", path, path, "--json")
+    assert json.loads(out)["page_frames_that_differ"] == 0
+    code, _, err = said(capsys, "compare", f"{path}@soon", path)
+    assert (code, "write FILE or FILE@SECONDS" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("info", "/nowhere.memviz"), "does not exist: check its name"),
+        (("play", "/etc/hostname"), "is no memviz recording"),
+        (("export", "/etc/hostname", "-o", "a.csv"), "is no memviz recording"),
+        (("export", "x.memviz", "-o", "a.doc"), "choose an ending of"),
+        (("export", "x.memviz", "-o", "a.png", "--size", "big"), "write WIDTHxHEIGHT"),
+        (("run", "real-trace", "--record", "x"), "--record belongs to scenarios"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    arguments: tuple[str, ...], wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert wrong in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_for_programs(recording: tuple[Path, dict]) -> None:
+    with memviz.open(recording[0]) as run:
+        assert (run[-1].ops, run.title) == (600, "Small")
+        assert run[0].time_ns == run.reader.first_ns
+        assert len(list(run)) == len(run) == len(run[:])
+        assert run.at(1e6).ops == 600
+        assert run.duration[1] == run[-1].time_ns / 1e9
+        assert run.counters("pgfree")[-1, 1] == dict(run[-1].counters)["pgfree"]
+        assert run.counters("nothing").shape == (0, 2)
+        assert run.fragmentation()["unusable"].shape[1] == 11
+        with pytest.raises(IndexError):
+            run[len(run)]
+        with pytest.raises(ValueError, match="no event is called 'foo'"):
+            run.events("foo")
