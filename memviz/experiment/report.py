@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 
 from memviz.experiment import figures
@@ -14,6 +15,7 @@ BEGIN_WORDS = {
     "aged": "on the same aged machine",
     "start": "in force all the machine's life",
 }
+_SHORT_PRICE = ("objects moved", "objects thrown away", "pages read again", "rcu_barrier, ms")
 BEGIN_SAYS = {
     "aged": (
         "Every policy meets the very same machine, aged under the baseline (equal digests), is switched on there, does"
@@ -61,7 +63,7 @@ def _head(results: Results) -> str:
             "",
             "```sh",
             results.command,
-            f"memviz experiment {results.name} --check docs/experiments",
+            _check_command(results),
             "```",
             "",
             f"- {len(results.runs)} runs: {len(spec.policy)} policies × seeds {seeds} × {groups} settings",
@@ -74,27 +76,49 @@ def _head(results: Results) -> str:
     )
 
 
+def _check_command(results: Results) -> str:
+    """The command that checks what ``results.command`` has made."""
+    words = shlex.split(results.command)
+    folder = words[words.index("-o") + 1] if "-o" in words else results.name
+    checks = ["memviz", "experiment", words[2], "--check", folder]
+    if "--readme" in words:
+        checks += ["--readme", words[words.index("--readme") + 1]]
+    return shlex.join(checks)
+
+
 def _answer(results: Results) -> str:
     """The answer, in sentences whose every figure is computed."""
     spec = results.spec
-    order = max(spec.protocol.steady, default=-1)
-    if order < 0 or len(spec.policy) < 2:
+    order = _chief(results)
+    if order not in spec.protocol.steady or len(spec.policy) < 2:
         return ""
-    said = []
-    for group in figures.groups(results):
-        value = figures.success("steady", order)
-        rivals = [one.name for one in spec.policy if one.name != spec.baseline]
-        best = max(rivals, key=lambda name: figures.estimated(results, group, name, value).mean)
-        change = figures.compared(results, group, best, value)
-        base = figures.estimated(results, group, spec.baseline, value)
-        top = figures.estimated(results, group, best, value)
-        said.append(
-            f"{_where(group, results)}, requests of order {order} while the work goes on succeed"
-            f" {_number(base.mean, '.0f')} % of the time under *{spec.baseline}* and"
-            f" {_number(top.mean, '.0f')} % under *{best}*"
-            f" ({_change(change, '.0f')} points, better with {change.better} of {change.seeds} seeds)."
-        )
-    return " ".join(said)
+    return "\n\n".join(_answer_of(results, group, order) for group in figures.groups(results))
+
+
+def _answer_of(results: Results, group: Group, order: int) -> str:
+    spec = results.spec
+    value = figures.success("steady", order)
+    rivals = [one.name for one in spec.policy if one.name != spec.baseline]
+    best = max(rivals, key=lambda name: figures.estimated(results, group, name, value).mean)
+    said = f"{_where(group, results)}: requests of order {order} while the work goes on succeed"
+    said += f" {_mean(results, group, spec.baseline, value, '.0f')} % of the time under *{spec.baseline}* and"
+    said += f" {_mean(results, group, best, value, '.0f')} % under *{best}*"
+    change = figures.compared(results, group, best, value)
+    said += f" ({_change(change, '.0f')} points, better with {change.better} of {change.seeds} seeds)"
+    if order in spec.protocol.burst:
+        at_once = figures.success("burst", order)
+        said += f"; in a burst {_mean(results, group, spec.baseline, at_once, '.0f')} %"
+        said += f" and {_mean(results, group, best, at_once, '.0f')} %"
+    price = {one.title: figures.compared(results, group, best, one.value).estimate.mean for one in figures.PRICE}
+    said += f". The price, against {spec.baseline}: {_number(price['objects moved'], '+,.0f')} objects moved,"
+    said += f" {_number(price['objects thrown away'], '+,.0f')} thrown away,"
+    said += f" {_number(price['pages read again'], '+,.0f')} pages of cache read again,"
+    said += f" {_number(price['rcu_barrier, ms'], '+,.0f')} ms waiting for RCU,"
+    return said + f" {_number(price['virtual time, s'], '+.3f')} s of virtual time for the same work."
+
+
+def _mean(results: Results, group: Group, policy: str, value: Value, form: str) -> str:
+    return _number(figures.estimated(results, group, policy, value).mean, form)
 
 
 def _where(group: Group, results: Results) -> str:
@@ -126,45 +150,39 @@ def _group(results: Results, group: Group) -> str:
 
 
 def _help_table(results: Results, group: Group, names: Sequence[str], short: bool) -> list[str]:
+    """Success by order; ``short`` is the README's: the largest orders only, with the chief part of the price."""
     protocol = results.spec.protocol
-    columns: list[tuple[str, Value, str]] = []
-    shown = [order for order in protocol.burst if not short and (order < 4 or order > 5)] or protocol.burst[-2:-1]
-    if not short:
-        columns += [(f"burst, order {order}", figures.success("burst", order), " %") for order in shown]
-    columns += [(f"steady, order {order}", figures.success("steady", order), " %") for order in protocol.steady]
+    orders = [order for order in protocol.burst if (order == _chief(results) if short else not 4 <= order <= 5)]
+    columns = [(f"burst, order {order}", figures.success("burst", order)) for order in orders]
+    columns += [
+        (f"steady, order {order}", figures.success("steady", order))
+        for order in protocol.steady
+        if not short or order == _chief(results)
+    ]
+    extra = [figures.Figure("mixed pageblocks, %", figures.last_sample(figures.mixed_share), ".0f", -1)]
+    index = figures.last_sample(lambda sample: sample.unusable[9] / 1000)
+    extra.append(figures.Figure("unusable index, order 9", index, ".2f", -1))
+    extra.append(figures.Figure("2 MiB blocks its own users got", figures.huge_pages, ".1f", 1))
+    shown = [] if group.begin == "aged" else extra
+    prices = [one for one in figures.PRICE if short and one.title in _SHORT_PRICE]
     rows = []
     for name in names:
-        cells = [
-            f"{_estimate(figures.estimated(results, group, name, value), '.0f')}{unit}" for _, value, unit in columns
-        ]
-        if protocol.steady:
-            top = figures.success("steady", max(protocol.steady))
-            cells.append("" if name == results.spec.baseline else _verdict(figures.compared(results, group, name, top)))
-        if group.begin == "start":
-            cells.append(_estimate(figures.estimated(results, group, name, figures.huge_pages), ".1f"))
-        if not short:
-            mixed = figures.last_sample(figures.mixed_share)
-            cells.append(_estimate(figures.estimated(results, group, name, mixed), ".0f") + " %")
-            if group.begin == "start":
-                index = figures.last_sample(lambda sample: sample.unusable[9] / 1000)
-                cells.append(_estimate(figures.estimated(results, group, name, index), ".2f"))
-        else:
-            for title in ("objects moved", "pages read again", "rcu_barrier, ms"):
-                one = next(figure for figure in figures.PRICE if figure.title == title)
-                cells.append(_number(figures.estimated(results, group, name, one.value).mean, one.form))
+        cells = [_estimate(figures.estimated(results, group, name, value), ".0f") + " %" for _, value in columns]
+        if columns:
+            change = figures.compared(results, group, name, columns[-1][1])
+            cells.append("" if name == results.spec.baseline else _verdict(change))
+        cells += [_estimate(figures.estimated(results, group, name, one.value), one.form) for one in shown]
+        cells += [_number(figures.estimated(results, group, name, one.value).mean, one.form) for one in prices]
         rows.append([name, *cells])
-    head = ["policy", *(title for title, _, _ in columns)]
-    if protocol.steady:
-        head.append(f"change at order {max(protocol.steady)}")
-    if group.begin == "start":
-        head.append("2 MiB blocks its own users got")
-    if not short:
-        head.append("mixed pageblocks")
-        if group.begin == "start":
-            head.append("unusable index, order 9")
-    else:
-        head += ["objects moved", "pages read again", "rcu_barrier, ms"]
-    return _table(head, rows)
+    head = ["policy", *(title for title, _ in columns)]
+    if columns:
+        head.append(f"points against {results.spec.baseline}, {columns[-1][0]}")
+    return _table([*head, *(one.title for one in (*shown, *prices))], rows)
+
+
+def _chief(results: Results) -> int:
+    """The order that matters most: the largest that is asked for steadily."""
+    return max(results.spec.protocol.steady, default=max(results.spec.protocol.burst, default=-1))
 
 
 def _latency_table(results: Results, group: Group, names: Sequence[str]) -> list[str]:
@@ -201,7 +219,7 @@ def _policies(results: Results) -> str:
         ]
         for one in results.spec.policy
     ]
-    return "\n".join(["## Policies", "", *_table(["policy", "what it is", "switches", "action"], rows)])
+    return "\n".join(["## Policies", "", *_table(["policy", "what it is", "switches", "action"], rows, "---")])
 
 
 def _protocol(results: Results) -> str:
@@ -238,14 +256,14 @@ def _digests(results: Results) -> str:
 # -- writing -------------------------------------------------------------------------------------------------------
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "---:") -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|---" + f"|{align}" * (len(head) - 1) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def _number(value: float, form: str) -> str:
     text = format(value, form)
-    return text.replace("-0", "0", 1) if float(text.replace(",", "")) == 0 else text
+    return text.replace("-", "+" if form.startswith("+") else "", 1) if float(text.replace(",", "")) == 0 else text
 
 
 def _estimate(one: Estimate, form: str) -> str:
