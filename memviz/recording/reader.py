@@ -31,7 +31,7 @@ from memviz.recording.format import (
 from memviz.recording.inquiry import Inquiry
 from memviz.recording.small import unpack_small
 from memviz.recording.writer import row_crc
-from memviz.snapshot import NODE_DTYPE, SLAB_DTYPE, U8, Snapshot
+from memviz.snapshot import NODE_DTYPE, SLAB_DTYPE, U8, Snapshot, Structured
 
 _CACHED: Final = 64 << 20
 _CHAIN_MAX: Final = 10_000
