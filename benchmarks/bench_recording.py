@@ -34,25 +34,28 @@ FRAMES = MIB * 256
 SLICE_S = 0.004
 
 
-def engine_ops(seconds: float, path: str) -> tuple[float, int, float]:
-    """Operations for each second of the thread's CPU time, instants, and bytes for each second of the clock."""
+def engine_ops(ops: int, path: str) -> tuple[float, float, float]:
+    """Operations for each second of the thread's CPU time; of the clock: instants and bytes a second.
+
+    The same operations of the same run each time: the machine becomes slower as its memory fills.
+    """
     source = SimulationSource(SCENARIO, SEED, MIB)
+    source.detail_share /= 4  # as memviz run --record has it
     recorded = RecordedSource(source)
     while source.machine.ops < 4000:
         recorded.advance(SLICE_S)
     if path:
         recorded.start(path)
     begin, begin_cpu, begin_ops = time.monotonic(), time.thread_time(), source.machine.ops
-    while time.monotonic() < begin + seconds:
+    while source.machine.ops < ops:
         recorded.advance(SLICE_S)
-    spent = time.thread_time() - begin_cpu
-    ops = (source.machine.ops - begin_ops) / spent
+    speed = (source.machine.ops - begin_ops) / (time.thread_time() - begin_cpu)
     elapsed = time.monotonic() - begin
     recorded.close()
     status = recorded.snapshot().recording if path else None
     if status is None:
-        return ops, 0, 0.0
-    return ops, status.instants, Path(path).stat().st_size / elapsed
+        return speed, 0.0, 0.0
+    return speed, status.instants / elapsed, Path(path).stat().st_size / elapsed
 
 
 def frame(base: Snapshot, pages: Pages, number: int) -> Snapshot:
@@ -60,11 +63,9 @@ def frame(base: Snapshot, pages: Pages, number: int) -> Snapshot:
     return dataclasses.replace(base, seq=number, time_ns=number * 1_000_000, ops=number * 100, pages=pages)
 
 
-def changing(base: Pages, rng: np.random.Generator, count: int, clustered: bool, now: int) -> Pages:
-    """``count`` page frames anywhere (or in runs of eight) have another owner, other flags and a new stamp."""
-    at = rng.integers(0, base.nr, count // 8 if clustered else count)
-    if clustered:
-        at = ((at[:, None] & ~7) + np.arange(8)).ravel() % base.nr
+def changing(base: Pages, rng: np.random.Generator, count: int, now: int) -> Pages:
+    """``count`` page frames anywhere have another owner, the flags that go with it, and a new stamp."""
+    at = rng.integers(0, base.nr, count)
     owner, flags, stamp = base.owner.copy(), base.flags.copy(), base.stamp.copy()
     owner[at] = rng.integers(1, 12, at.size)
     flags[at] = np.where(owner[at] <= OWNER_PAGE_CACHE, PG_HEAD | PG_LRU, PG_HEAD)
@@ -86,7 +87,7 @@ def random_changes(path: Path, instants: int) -> tuple[float, float]:
     writer = Writer(path, {})
     spent = 0.0
     for number in range(instants):
-        pages = changing(pages, rng, FRAMES // 100, False, number * 33)
+        pages = changing(pages, rng, FRAMES // 100, number * 33)
         begin = time.process_time()
         writer.write(Instant(frame(base, pages, number), int(number / RATE * 1e9)))
         spent += time.process_time() - begin
@@ -95,14 +96,22 @@ def random_changes(path: Path, instants: int) -> tuple[float, float]:
 
 
 def long_one(path: Path, minutes: float) -> None:
-    """A recording of ``minutes``, in which 1,400 page frames change between two instants."""
-    base = start()
-    rng = np.random.default_rng(2)
-    pages = base.pages
+    """A recording of ``minutes``: real instants of the scenario, forwards and backwards again and again."""
+    source = SimulationSource(SCENARIO, SEED, MIB)
+    source.machine.smp.lanes_on = False
+    while source.machine.ops < 20_000:
+        source.run_piece(1 << 40, False)
+    snapshots = []
+    while len(snapshots) < 120:
+        for _ in range(4):
+            source.run_piece(1 << 40, False)
+        snapshots.append(source.snapshot())
+    there_and_back = [*snapshots, *snapshots[-2:0:-1]]
     writer = Writer(path, {"title": "Long"})
     for number in range(int(minutes * 60 * RATE)):
-        pages = changing(pages, rng, 1400, True, number * 33)
-        writer.write(Instant(frame(base, pages, number), int(number / RATE * 1e9)))
+        shown = there_and_back[number % len(there_and_back)]
+        shown = dataclasses.replace(shown, seq=number, time_ns=number * 1_000_000, ops=number * 100)
+        writer.write(Instant(shown, int(number / RATE * 1e9)))
         if number % 10 == 0:
             writer.commit()
     writer.finish("finished")
@@ -132,9 +141,9 @@ def figures(quick: bool = False, minutes: float = 60.0) -> list[Figure]:
     if quick:
         minutes = min(minutes, 1.0)
     with tempfile.TemporaryDirectory() as folder:
-        seconds = 5.0 if quick else 30.0
-        alone, _, _ = engine_ops(seconds, "")
-        ops, instants, per_s = engine_ops(seconds, f"{folder}/aged.memviz")
+        ops = 15_000 if quick else 60_000
+        alone, _, _ = engine_ops(ops, "")
+        speed, instants, per_s = engine_ops(ops, f"{folder}/aged.memviz")
         size, ms = random_changes(Path(folder, "random.memviz"), 60 if quick else 600)
         long = Path(folder, "long.memviz")
         long_one(long, minutes)
@@ -146,8 +155,8 @@ def figures(quick: bool = False, minutes: float = 60.0) -> list[Figure]:
     opened, median, most_99, most, memory = map(float, said)
     return [
         Figure("recording: aged-file-server, 1,048,576 page frames", per_s * 60 / 1e6, "MB a minute", 6, True),
-        Figure("recording: instants a second there", instants / seconds, ""),
-        Figure("recording: what it costs the engine", (1 - ops / alone) * 100, "%", 5, True),
+        Figure("recording: instants a second there", instants),
+        Figure("recording: what it costs the engine", (1 - speed / alone) * 100, "%", 5, True),
         Figure("recording: 1 % of 1,048,576 page frames change at random", size / 1e6, "MB a minute", 45, True),
         Figure("recording: CPU for such an instant, in its thread", ms, "ms"),
         Figure(f"recording: {minutes:g} minutes are", long_bytes / 1e6, "MB"),

@@ -4,9 +4,9 @@ Three forms of the per-page arrays (``Planes.form``):
 
 * ``full``: the arrays themselves.
 * ``xor``: exclusive or with the base's arrays; best when much has changed.
-* ``sparse``: the page frames that changed in any array, as gaps from one to the next, and what changed there: bytes
-  as exclusive or, stamps as the distance from the newest stamp (pages that are allocated together were stamped
-  together, so that distances repeat and differences do not).
+* ``sparse``: the page frames that changed in any array, as gaps from one to the next, and what they are now. Owner,
+  order and flags go together: most frames become one of a few kinds, so each has the number of its kind. Stamps are
+  distances from the newest one, for pages that are allocated together were stamped together.
 
 Where nothing has changed the form is ``same``. Multi-byte numbers are stored byte plane by byte plane: high bytes are
 mostly equal, and zstd sees them in a row.
@@ -48,6 +48,8 @@ class Planes(msgspec.Struct, array_like=True):
     flags: bytes = b""
     stamp: bytes = b""
     stamp_base: int = 0
+    kinds: bytes = b""
+    """Sparse: owner, order and flags of each kind that there is; then ``owner`` holds numbers of kinds."""
     apart: bool = False
     """Each array is compressed by itself: what is in it has statistics of its own."""
 
@@ -114,18 +116,24 @@ def pack_planes(base: Pages | None, new: Pages) -> Planes:
         )
     stamps = new.stamp[at]
     newest = int(stamps.max())
-    arrays = (
-        shuffled(np.diff(at, prepend=-1).astype(np.uint32)),
-        (base.owner[at] ^ new.owner[at]).tobytes(),
-        (base.order[at] ^ new.order[at]).tobytes(),
-        (base.flags[at] ^ new.flags[at]).tobytes(),
-        shuffled(np.uint32(newest) - stamps),
-    )
+    owner, order, flags, kinds = _by_kind(new.owner[at], new.order[at], new.flags[at])
+    positions = shuffled(np.diff(at, prepend=-1).astype(np.uint32))
+    arrays = (positions, owner, order, flags, shuffled(np.uint32(newest) - stamps))
     apart = at.size >= _APART
     if apart:
         zstd = zstandard.ZstdCompressor(level=LEVEL)
         arrays = tuple(zstd.compress(array) for array in arrays)  # type: ignore[assignment]
-    return Planes("sparse", new.nr, *arrays, newest, apart)
+    return Planes("sparse", new.nr, *arrays, newest, kinds, apart)
+
+
+def _by_kind(owner: U8, order: U8, flags: U8) -> tuple[bytes, bytes, bytes, bytes]:
+    """The three arrays as numbers of kinds, nothing, nothing, and the kinds; as they are where there are too many."""
+    together = owner.astype(np.uint32) << 16 | order.astype(np.uint32) << 8 | flags
+    kinds, numbers = np.unique(together, return_inverse=True)
+    if kinds.size > 256:
+        return owner.tobytes(), order.tobytes(), flags.tobytes(), b""
+    table = np.stack([kinds >> 16, kinds >> 8 & 0xFF, kinds & 0xFF], axis=1).astype(np.uint8)
+    return numbers.astype(np.uint8).tobytes(), b"", b"", table.tobytes()
 
 
 def changed_frames(planes: Planes) -> int:
@@ -178,9 +186,12 @@ class Frames:
         at = np.cumsum(unshuffled(planes.positions, np.uint32, count), dtype=np.int64) - 1
         if not count or at[0] < 0 or at[-1] >= planes.nr:
             raise ValueError("a difference names page frames that are not there")
-        self.owner[at] ^= _bytes(planes.owner, count)
-        self.order[at] ^= _bytes(planes.order, count)
-        self.flags[at] ^= _bytes(planes.flags, count)
+        owner, order, flags = _bytes(planes.owner, count), planes.order, planes.flags
+        if planes.kinds:
+            kinds = np.frombuffer(planes.kinds, np.uint8).reshape(-1, 3)
+            self.owner[at], self.order[at], self.flags[at] = kinds[owner].T
+        else:
+            self.owner[at], self.order[at], self.flags[at] = owner, _bytes(order, count), _bytes(flags, count)
         self.stamp[at] = np.uint32(planes.stamp_base) - unshuffled(planes.stamp, np.uint32, count)  # type: ignore[operator]
 
 
@@ -194,7 +205,7 @@ def _together(planes: Planes) -> Planes:
         positions, owner, order, flags, stamp = (zstd.decompress(array) for array in arrays)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
-    return Planes(planes.form, planes.nr, positions, owner, order, flags, stamp, planes.stamp_base)
+    return Planes(planes.form, planes.nr, positions, owner, order, flags, stamp, planes.stamp_base, planes.kinds)
 
 
 def full_frames(planes: Planes) -> Frames:

@@ -28,7 +28,7 @@ from memviz.sources.base import Done
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.035
+SHARE: Final = 0.03
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 _SWITCH_S: Final = 0.0005
@@ -65,14 +65,17 @@ class Recorder:
 
     # -- the thread that makes snapshots
 
-    def due(self) -> bool:
-        """It is time for an instant. Where there is no room for it, it is counted as missing and the answer is no."""
+    def due(self, idle: bool = False) -> bool:
+        """It is time for an instant. Where there is no room for it, it is counted as missing and the answer is no.
+
+        ``idle``: whoever is recorded has nothing to do, so nothing can make it slower.
+        """
         now = time.monotonic()
         if now < self._next or self._end or self._failure:
             return False
         # By the time that the work has had, not by the clock: on a busy machine it would be made slower still.
         cpu, wall = self._rest_from
-        if time.thread_time() - cpu < self._rest_s and now - wall < 10 * self._rest_s:
+        if not idle and time.thread_time() - cpu < self._rest_s and now - wall < 10 * self._rest_s:
             return False
         if self._full():
             self._next = now + self._period

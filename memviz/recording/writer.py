@@ -30,9 +30,9 @@ from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
 from memviz.sources.base import Done
 
 CHAIN: Final = 64
-ANCHORS: Final = 0.25
+ANCHORS: Final = 0.2
 FREE_PER_S: Final = 30_000
-READ_MS: Final = 60.0
+READ_MS: Final = 100.0
 ROW_MS: Final = 0.1
 FRAME_MS: Final = 0.00002
 KEY_S: Final = 60.0

@@ -91,6 +91,11 @@ class RecordedSource:
         return self._recorder is not None
 
     @property
+    def behind(self) -> bool:
+        """Something has changed that is not in the file yet."""
+        return self._changed
+
+    @property
     def status(self) -> Recording | None:
         """What became of the last recording that ended, or how far one was when it was last looked at."""
         return self._status
@@ -110,7 +115,7 @@ class RecordedSource:
         if worked:
             self.worked()
         else:
-            self._record_if_due()
+            self._record_if_due(idle=True)
         return worked
 
     def worked(self) -> None:
@@ -197,10 +202,11 @@ class RecordedSource:
         self._end = status.failure or f"Recorded {status.instants:,} instants, {size}, to {status.path}.{missed}"
         return self._end
 
-    def _record_if_due(self) -> None:
+    def _record_if_due(self, idle: bool = False) -> None:
         recorder = self._recorder
-        now = time.monotonic()
-        if recorder is None or not self._changed or now - self._pulled < 1 / RATE + _PATIENCE_S or not recorder.due():
+        if recorder is None or not self._changed or time.monotonic() - self._pulled < 1 / RATE + _PATIENCE_S:
+            return
+        if not recorder.due(idle):
             return
         begin = time.thread_time()
         snapshot = self._take_for_file()

@@ -94,6 +94,8 @@ class SimulationSource:
         """All that was done to the machine from outside, and where it ran by single operations instead of pieces."""
         self._origin = {"seed": seed, "memory_mib": memory_mib, "scripted": scripted, "ops": ops, "guided": guided}
         self._singly = False
+        self.detail_share = DETAIL_SHARE
+        """Of the engine's time, for each detail; less where nobody sits and looks."""
         self.focus = Focus()
         self._state = "running"
         self._notice = ""
@@ -328,7 +330,7 @@ class SimulationSource:
     def snapshot(self) -> Snapshot:
         """This instant."""
         machine = self.machine
-        share = 1.0 if self._fresh or self._state != "running" else DETAIL_SHARE
+        share = 1.0 if self._fresh or self._state != "running" else self.detail_share
         if self._in_command:
             share = COMMAND_SHARE
         else:
