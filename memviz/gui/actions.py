@@ -289,7 +289,7 @@ ACTIONS: Final[tuple[Act, ...]] = (
     ),
     *_jumps("failure", "failed request", "J"),
     *_jumps("defragmentation", "defragmentation", "M"),
-    *_jumps("grace period", "grace period", "G"),
+    *_jumps("grace period", "grace period", "P"),
     Act(
         "defragment",
         "Defragment slabs",
