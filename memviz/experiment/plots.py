@@ -124,15 +124,15 @@ def _time(results: Results, figure: Any) -> None:
     for group, (left, right) in zip(groups, axes, strict=True):
         for number, policy in enumerate(results.spec.policy):
             runs = figures.runs_of(results, group, policy.name)
-            ops = [sample.ops for sample in runs[0].outcome.samples]
+            ops = [sample.ops / 1000 for sample in runs[0].outcome.samples]
             for axis, value in (
                 (left, lambda sample: 100 * sample.burst.got / sample.burst.wanted),
                 (right, figures.mixed_share),
             ):
                 means = [sum(value(run.outcome.samples[at]) for run in runs) / len(runs) for at in range(len(ops))]
                 axis.plot(ops, means, label=policy.name, color=_colour(number), linewidth=1.2)
-        left.set(xlabel="operations", ylabel=f"order {results.spec.protocol.watch} in a burst, %", title=_titles(group))
-        right.set(xlabel="operations", ylabel="mixed pageblocks, %")
+        left.set(xlabel="thousand operations", ylabel=f"order {results.spec.protocol.watch} in a burst, %", title=_titles(group))
+        right.set(xlabel="thousand operations", ylabel="mixed pageblocks, %")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
 
 
