@@ -131,7 +131,8 @@ def _time(results: Results, figure: Any) -> None:
             ):
                 means = [sum(value(run.outcome.samples[at]) for run in runs) / len(runs) for at in range(len(ops))]
                 axis.plot(ops, means, label=policy.name, color=_colour(number), linewidth=1.2)
-        left.set(xlabel="thousand operations", ylabel=f"order {results.spec.protocol.watch} in a burst, %", title=_titles(group))
+        burst = f"order {results.spec.protocol.watch} in a burst, %"
+        left.set(xlabel="thousand operations", ylabel=burst, title=_titles(group))
         right.set(xlabel="thousand operations", ylabel="mixed pageblocks, %")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
 
