@@ -136,10 +136,13 @@ def read_long(path: Path) -> None:
     print(opened, times[150], times[297], times[-1], most)
 
 
-def figures(quick: bool = False, minutes: float = 60.0) -> list[Figure]:
+def figures(quick: bool) -> list[Figure]:
     """Every figure."""
-    if quick:
-        minutes = min(minutes, 1.0)
+    return figures_of(quick, 1.0 if quick else 60.0)
+
+
+def figures_of(quick: bool, minutes: float) -> list[Figure]:
+    """The same, with a long recording of ``minutes``."""
     with tempfile.TemporaryDirectory() as folder:
         ops = 15_000 if quick else 60_000
         alone, _, _ = engine_ops(ops, "")
@@ -178,7 +181,7 @@ def main() -> None:
     if options.read is not None:
         read_long(options.read)
         return
-    print(table(figures(options.quick, options.minutes)))
+    print(table(figures_of(options.quick, options.minutes)))
 
 
 if __name__ == "__main__":
