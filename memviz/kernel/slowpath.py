@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 MAX_RECLAIM_RETRIES: Final = 16
 MAX_COMPACT_RETRIES: Final = 16
 MAX_NOFAIL_LOOPS: Final = 64
+MAX_ROUNDS: Final = 256  # of reclaim and compaction for one request; Linux has no bound, a simulation must end
 
 
 class AllocContext:
@@ -157,7 +158,11 @@ def alloc_pages_slowpath(pa: PageAlloc, ac: AllocContext) -> int:
 
 def reclaim_and_compact(pa: PageAlloc, ac: AllocContext) -> int:
     """The retry loop: reclaim, compact, and once more while that may help; -1 when it won't any longer."""
-    while True:
+    for round_ in range(MAX_ROUNDS):
+        if round_ > MAX_RECLAIM_RETRIES and pa.config.defrag_mode:
+            # Reclaim at pageblock order leaves the work to compaction and calls that progress; where compaction gets
+            # nowhere either, nothing would ever change. The flag goes a little before the memory does.
+            ac.alloc_flags &= ~ALLOC_NOFRAGMENT
         wake_all_kswapds(pa, ac)
         pfn = get_page(pa, ac)
         if pfn >= 0:
@@ -187,6 +192,7 @@ def reclaim_and_compact(pa: PageAlloc, ac: AllocContext) -> int:
         if not ac.did_some_progress:
             return -1
         ac.no_progress_loops = 0
+    return -1
 
 
 def get_page(pa: PageAlloc, ac: AllocContext) -> int:

@@ -170,3 +170,17 @@ def test_a_long_life_is_not_remembered_whole() -> None:
     for _ in range(REMEMBERED // 2 + 2):
         machine.defragment()
     assert len(machine.passes) == REMEMBERED
+
+
+@pytest.mark.parametrize("defrag_mode", ["0", "1"])
+@pytest.mark.parametrize("order", [0, 3])
+def test_taking_all_memory_ends(defrag_mode: str, order: int) -> None:
+    """Under defrag_mode reclaim calls it progress to leave the work to compaction: that must not go on for ever."""
+    m = load("aged-file-server").machine(seed=1, memory_mib=32)
+    m.set_policy("defrag_mode", defrag_mode)
+    m.run(ops=3000)
+    taken = 0
+    while m.page_alloc.alloc_pages(order) is not None:
+        taken += 1 << order
+    assert taken > 0.7 * m.page_alloc.managed
+    m.check()
