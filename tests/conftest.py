@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import tempfile
@@ -46,3 +47,20 @@ def pytest_report_header() -> str:
 def checkout() -> Path:
     """The folder that holds pyproject.toml."""
     return Path(__file__).resolve().parents[1]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """While tests with windows run, the cyclic collector runs between them only, in this thread.
+
+    In a thread that another test has left, or a recording's, it would destroy widgets there and crash, as it would
+    in the window itself (``memviz.gui.app.collected_here``).
+    """
+    if "gui" in item.path.parts or "packaging" in item.path.parts:
+        if gc.isenabled():
+            gc.collect()
+            gc.disable()
+        elif gc.get_count()[0] > 100_000:
+            gc.collect()
+    elif not gc.isenabled():
+        gc.collect()
+        gc.enable()

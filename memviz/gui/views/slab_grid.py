@@ -214,7 +214,8 @@ class SlabGridView(View):
         """The rows in sight and the line of signs."""
         painter = QPainter(self)
         snapshot = self.snapshot
-        if snapshot is None or not self._shown_pfns.size:
+        # Another source has no slabs yet, while rows of the one before are still listed: nothing to draw them from.
+        if snapshot is None or not self._shown_pfns.size or not snapshot.objects.size:
             hint = "" if snapshot is None else self._why_empty(snapshot)
             self.paint_empty(painter, hint)
             painter.end()
