@@ -32,10 +32,10 @@ ROUTINE: Final = np.array(
     ],
     np.int16,
 )
-EVENTS_PER_S: Final = 500
-EVENTS_BURST: Final = 20_000
-LANES_PER_S: Final = 800
-LANES_BURST: Final = 20_000
+EVENTS_PER_S: Final = 400
+EVENTS_BURST: Final = 5_000
+LANES_PER_S: Final = 600
+LANES_BURST: Final = 10_000
 
 
 class Allowance:

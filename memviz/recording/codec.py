@@ -27,7 +27,7 @@ from memviz.snapshot import LANE_DTYPE, U8, U32, Pages, Structured
 ZSTD: Final = "zstd"
 ZSTD_DICT: Final = "zstd-dict"
 """Codecs of a row: the second compresses with the keyframe's small part as dictionary."""
-LEVEL: Final = 1
+LEVEL: Final = 5
 MAX_BYTES: Final = 1 << 31
 """No row unpacks to more: a damaged length must not ask for the moon."""
 _APART: Final = 4096  # page frames from which on it pays to compress their arrays one by one

@@ -4,13 +4,15 @@ Whoever makes Snapshots asks ``due`` and calls ``offer``; neither waits for anyt
 queue is full, instants are not taken, and the file holds a gap where they are missing. When the file can't be written
 any more the recording ends, ``status`` says why, and what was written stays.
 
-Cost: taking a Snapshot for the recording may use ``SHARE`` of the time; if one takes longer, they come less often.
+Cost: taking Snapshots for the recording may use ``SHARE`` of the working thread's time; if they take longer, they come
+less often.
 """
 
 from __future__ import annotations
 
 import queue
 import sqlite3
+import statistics
 import sys
 import threading
 import time
@@ -28,7 +30,7 @@ from memviz.sources.base import Done
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.03
+SHARE: Final = 0.033
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 _SWITCH_S: Final = 0.0005
@@ -52,7 +54,7 @@ class Recorder:
         self._waiting: list[Done] = []
         self._skipped = 0
         self._item_bytes = 0
-        # The least of the last few: some cost more because they took details that have a share of their own.
+        # The middle one of the last few: some cost more, for they took details that have a share of their own.
         self._costs: deque[float] = deque(maxlen=8)
         self._rest_s = 0.0
         self._rest_from = (0.0, 0.0)
@@ -92,7 +94,7 @@ class Recorder:
         now = time.monotonic()
         # Even steps, as long as they can be held.
         self._costs.append(cost_s)
-        self._rest_s = min(self._costs) * (1 / SHARE - 1)
+        self._rest_s = statistics.median_low(self._costs) * (1 / SHARE - 1)
         self._rest_from = (time.thread_time(), now)
         self._next = max(self._next + self._period, now - self._period)
         self._item_bytes = snapshot.pages.nr * 7

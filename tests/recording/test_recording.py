@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Snapshot]]
             source.command(0, RequestPages(6, 0xCC0))
             source.command(0, Defragment("", 100))
         taken = source.snapshot()
-        snapshots.append(dataclasses.replace(taken, lanes=taken.lanes[:150]))  # what the budget allows
+        snapshots.append(dataclasses.replace(taken, lanes=taken.lanes[:60]))  # what the budget allows
         writer.write(Instant(snapshots[-1], number * 33_000_000))
     writer.finish("finished")
     return path, snapshots
