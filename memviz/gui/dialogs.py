@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTextBrowser, QTr
 
 import memviz
 from memviz import resources
-from memviz.gui.actions import ACTIONS, MENUS, key_words
+from memviz.gui.act import key_words
+from memviz.gui.actions import ACTIONS, MENUS
 from memviz.gui.docks import panel_key
 
 if TYPE_CHECKING:

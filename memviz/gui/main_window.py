@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
-from PySide6.QtCore import QByteArray, QElapsedTimer, Qt, Slot
+from PySide6.QtCore import QByteArray, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QTabBar, QVBoxLayout, QWidget
 
-from memviz.gui import actions, dialogs, tab_order
+from memviz.gui import actions, dialogs, panels, tab_order
 from memviz.gui.docks import Docks, panel_key
-from memviz.gui.gallery import Entry, Gallery
+from memviz.gui.feed import Feed
 from memviz.gui.guide import GuideBar
+from memviz.gui.opens import OpensRuns, Scenario
 from memviz.gui.panel import View
 from memviz.gui.recordings import Recordings
 from memviz.gui.selection import Selection
-from memviz.gui.session import SPEEDS, Client, Session
+from memviz.gui.session import SPEEDS, Session
 from memviz.gui.settings import VERSION, Settings
-from memviz.gui.takeout import TakesOut
 from memviz.gui.theme import CHOICES, Theme
 from memviz.gui.transport import TopBar
-from memviz.gui.views.charts import ChartsView
 from memviz.gui.views.contiguity import ContiguityView
-from memviz.gui.views.cpu_lanes import CpuLanesView
 from memviz.gui.views.events import EventsView
-from memviz.gui.views.heatmap import HeatmapView
 from memviz.gui.views.policies import PoliciesView
 from memviz.gui.views.request import RequestView
-from memviz.gui.views.slab_grid import SlabGridView
 from memviz.gui.views.status import StatusLine
 from memviz.gui.views.stepper import StepperView
 from memviz.gui.views.story import StoryView
 from memviz.gui.views.timeline import TimelineView
-from memviz.gui.views.xarray_tree import XArrayTreeView
-from memviz.sources.base import LIVE
 
 FIRST_SIZE: Final = (1680, 1050)
+AView = TypeVar("AView", bound=View)
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One entry of the scenario chooser."""
-
-    name: str
-    title: str
-    make: Callable[[], Client]
-    """Makes the near end of a source that runs it; ``start`` has not been called."""
-    guided: Callable[[], Client] | None = None
-    """The same for a guided run."""
-    entry: Entry | None = None
-    """What its card on the start page says."""
+__all__ = ["FIRST_SIZE", "MainWindow", "Scenario"]
 
 
-class MainWindow(TakesOut):
+class MainWindow(OpensRuns):
     """The window. ``open_scenario`` starts a source; closing the window ends it."""
 
     session: Session
@@ -78,13 +59,9 @@ class MainWindow(TakesOut):
         self.races = list(races)
         self.scenario = ""
         self.guided = False
-        self.gallery: Gallery | None = None
+        self.gallery = None
         self._order = settings.order
         self._speed_before = 30_000
-        self._clock = QElapsedTimer()
-        self._clock.start()
-        self._shown_ms: dict[str, int] = {}
-        self._shown_seq: dict[str, int] = {}
         self._arranged = False
         self.resize(*FIRST_SIZE)
         self.setMinimumSize(900, 560)
@@ -93,6 +70,7 @@ class MainWindow(TakesOut):
         self._make_views()
         self._make_bars()
         self.docks = Docks(self, self.views)
+        self.feed = Feed(self.session, self.docks, self)
         self.views[0].setFocus()
         self._connect()
         self.recordings = Recordings(self)
@@ -104,28 +82,17 @@ class MainWindow(TakesOut):
     # -- making it
 
     def _make_views(self) -> None:
-        chosen, theme = self.selection, self.theme
-        self.contiguity = ContiguityView(chosen, theme, self)
-        self.request_view = RequestView(chosen, theme, self)
-        self.events = EventsView(chosen, theme, self.session.log, self)
-        self.story = StoryView(chosen, theme, self)
-        self.timeline = TimelineView(chosen, theme, self.session.history, self)
-        self.policies = PoliciesView(chosen, theme, self)
-        self.stepper = StepperView(chosen, theme, self)
-        self.views: list[View] = [
-            HeatmapView(chosen, theme, self),
-            SlabGridView(chosen, theme, self),
-            XArrayTreeView(chosen, theme, self),
-            CpuLanesView(chosen, theme, self),
-            self.contiguity,
-            self.request_view,
-            self.story,
-            self.events,
-            self.timeline,
-            ChartsView(chosen, theme, self.session.history, self.session.series, self),
-            self.policies,
-            self.stepper,
-        ]
+        self.views = panels.make(self)
+        self.contiguity = self._view(ContiguityView)
+        self.request_view = self._view(RequestView)
+        self.events = self._view(EventsView)
+        self.story = self._view(StoryView)
+        self.timeline = self._view(TimelineView)
+        self.policies = self._view(PoliciesView)
+        self.stepper = self._view(StepperView)
+
+    def _view(self, kind: type[AView]) -> AView:
+        return next(view for view in self.views if isinstance(view, kind))
 
     def _make_bars(self) -> None:
         self.menu = self._make_menu()
@@ -164,7 +131,6 @@ class MainWindow(TakesOut):
             toggle.setToolTip(f"Show or hide {dock.view.title} ({panel_key(number)})")
             self._panels_menu.addAction(toggle)
             self.addAction(toggle)
-            dock.visibilityChanged.connect(self._show_hidden)
             dock.export_wanted.connect(partial(self.show_export_menu, dock))
         self.session.changed.connect(self._session_changed)
         self.session.opened.connect(self._session_opened)
@@ -179,7 +145,7 @@ class MainWindow(TakesOut):
         self.policies.control_wanted.connect(self.session.set_workload)
         self.guide.next_wanted.connect(self.next_stop)
         self.guide.left.connect(self.end_tour)
-        self.guide.arrived.connect(self._look_at)
+        self.guide.arrived.connect(self.look_at_panel)
 
     # -- snapshots to views
 
@@ -191,116 +157,15 @@ class MainWindow(TakesOut):
         self.actions_by_name["record"].setChecked(self.session.recording)
         if self.session.snapshot is not None:
             self.guide.show_snapshot(self.session.snapshot)
-        self._show(self._clock.elapsed())
-
-    def _show(self, now_ms: int) -> None:
-        """Give the newest snapshot to the views that can be seen and whose time has come."""
-        snapshot = self.session.snapshot
-        if snapshot is None:
-            return
-        for dock in self.docks.all.values():
-            view = dock.view
-            if dock.failed or not dock.in_sight or self._shown_seq.get(view.ident) == snapshot.seq:
-                continue
-            last = self._shown_ms.get(view.ident, -view.period_ms)
-            if now_ms - last < view.period_ms and self.session.running:
-                continue
-            self._shown_ms[view.ident] = now_ms
-            self._shown_seq[view.ident] = snapshot.seq
-            try:
-                view.show_snapshot(snapshot)
-            except Exception:
-                # One broken panel must not take the window's other panels with it.
-                dock.fail()
-                self.session.trouble += f"{view.title}:\n{traceback.format_exc()}\n"
-                sys.excepthook(*sys.exc_info())
-
-    @Slot(bool)
-    def _show_hidden(self, visible: bool) -> None:
-        if visible:
-            self._show(self._clock.elapsed())
+        self.feed.show()
 
     @Slot()
     def _session_opened(self) -> None:
-        self._shown_seq.clear()
-        self._shown_ms.clear()
+        self.feed.forget()
         self.guide.forget()
-        self._look_at("")
+        self.look_at_panel("")
 
     # -- what the actions do
-
-    @Slot(str)
-    def open_scenario(self, name: str, guided: bool = False) -> None:
-        """Start the source of a scenario, in place of the one that runs."""
-        found = next((one for one in (*self.scenarios, *self.races) if one.name == name), None)
-        if found is None:
-            return
-        self.scenario = name
-        offered = self.scenarios
-        if found in self.races:
-            offered = [*offered, found]
-        else:
-            self.settings.scenario = name
-        self.docks.all["stepper" if found in self.races else "heatmap"].raise_()
-        self.top_bar.set_scenarios([(one.name, one.title) for one in offered], name)
-        self.setWindowTitle(f"{found.title} — memviz")
-        self.guided = guided and found.guided is not None
-        self.session.open(found.guided if self.guided and found.guided is not None else found.make)
-        if self.gallery is not None:
-            self.gallery.can_close = True
-            self.gallery.leave()
-
-    @Slot(str)
-    def open_race(self, name: str) -> None:
-        """Open a case of the race lab, at its start."""
-        self.open_scenario(name)
-
-    def restart(self) -> None:
-        """Start the scenario from its beginning."""
-        self.open_scenario(self.scenario, self.guided)
-
-    def show_gallery(self) -> None:
-        """The start page."""
-        if self.gallery is None:
-            entries = [one.entry or Entry(one.name, one.title) for one in self.scenarios]
-            others = [self.actions_by_name["open_recording"]]
-            self.gallery = Gallery(self.theme, entries, others, self)
-            self.gallery.chosen.connect(self._card_chosen)
-        self.gallery.can_close = self.session.client is not None
-        self.gallery.enter(self.scenario or self.settings.scenario)
-
-    @Slot(str, bool)
-    def _card_chosen(self, name: str, guided: bool) -> None:
-        self.open_scenario(name, guided)
-        self.session.set_running(True)
-        self.views[0].setFocus()
-
-    def open_this_machine(self) -> None:
-        """The Linux machine that the window runs on."""
-        self._card_chosen(LIVE, False)
-
-    # -- guided runs
-
-    def next_stop(self) -> None:
-        """On to the next moment of a guided run."""
-        guide = self.guide.guide
-        if guide is not None and guide.next_ops >= 0 and not self.session.running:
-            self._look_at("")
-            self.session.set_running(True)
-
-    def end_tour(self) -> None:
-        """The same scenario, without stops."""
-        self.open_scenario(self.scenario)
-        self.session.set_running(True)
-
-    @Slot(str)
-    def _look_at(self, ident: str) -> None:
-        """Bring a panel to the front and frame it; none of that for an ident that no panel has."""
-        for name, dock in self.docks.all.items():
-            dock.attention = name == ident
-            if dock.attention:
-                dock.show()
-                dock.raise_()
 
     @Slot(int)
     def set_order(self, order: int) -> None:

@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QLineE
 from pytestqt.qtbot import QtBot
 
 from memviz.gui import dialogs
-from memviz.gui.actions import ACTIONS, key_words
+from memviz.gui.act import key_words
+from memviz.gui.actions import ACTIONS
 from memviz.gui.controls import Button
 from memviz.gui.main_window import MainWindow, Scenario
 from memviz.gui.settings import VERSION, Settings

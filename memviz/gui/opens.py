@@ -1,0 +1,123 @@
+"""What can be opened in the window: scenarios and their guided runs, cases of the race lab, this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import Slot
+from PySide6.QtGui import QAction
+
+from memviz.gui.gallery import Entry, Gallery
+from memviz.gui.guide import GuideBar
+from memviz.gui.panel import View
+from memviz.gui.session import Client
+from memviz.gui.settings import Settings
+from memviz.gui.takeout import TakesOut
+from memviz.gui.theme import Theme
+from memviz.gui.transport import TopBar
+from memviz.sources.base import LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One entry of the scenario chooser."""
+
+    name: str
+    title: str
+    make: Callable[[], Client]
+    """Makes the near end of a source that runs it; ``start`` has not been called."""
+    guided: Callable[[], Client] | None = None
+    """The same for a guided run."""
+    entry: Entry | None = None
+    """What its card on the start page says."""
+
+
+class OpensRuns(TakesOut):
+    """The part of the main window that puts one source in place of another."""
+
+    scenarios: list[Scenario]
+    races: list[Scenario]
+    scenario: str
+    """Name of the one that is open; empty: none."""
+    guided: bool
+    gallery: Gallery | None
+    settings: Settings
+    theme: Theme
+    views: list[View]
+    top_bar: TopBar
+    guide: GuideBar
+    actions_by_name: dict[str, QAction]
+
+    @Slot(str)
+    def open_scenario(self, name: str, guided: bool = False) -> None:
+        """Start the source of a scenario, in place of the one that runs."""
+        found = next((one for one in (*self.scenarios, *self.races) if one.name == name), None)
+        if found is None:
+            return
+        self.scenario = name
+        offered = self.scenarios
+        if found in self.races:
+            offered = [*offered, found]
+        else:
+            self.settings.scenario = name
+        self.docks.all["stepper" if found in self.races else "heatmap"].raise_()
+        self.top_bar.set_scenarios([(one.name, one.title) for one in offered], name)
+        self.setWindowTitle(f"{found.title} — memviz")
+        self.guided = guided and found.guided is not None
+        self.session.open(found.guided if self.guided and found.guided is not None else found.make)
+        if self.gallery is not None:
+            self.gallery.can_close = True
+            self.gallery.leave()
+
+    @Slot(str)
+    def open_race(self, name: str) -> None:
+        """Open a case of the race lab, at its start."""
+        self.open_scenario(name)
+
+    def restart(self) -> None:
+        """Start the scenario from its beginning."""
+        self.open_scenario(self.scenario, self.guided)
+
+    def show_gallery(self) -> None:
+        """The start page."""
+        if self.gallery is None:
+            entries = [one.entry or Entry(one.name, one.title) for one in self.scenarios]
+            others = [self.actions_by_name["open_recording"]]
+            self.gallery = Gallery(self.theme, entries, others, self)
+            self.gallery.chosen.connect(self._card_chosen)
+        self.gallery.can_close = self.session.client is not None
+        self.gallery.enter(self.scenario or self.settings.scenario)
+
+    @Slot(str, bool)
+    def _card_chosen(self, name: str, guided: bool) -> None:
+        self.open_scenario(name, guided)
+        self.session.set_running(True)
+        self.views[0].setFocus()
+
+    def open_this_machine(self) -> None:
+        """The Linux machine that the window runs on."""
+        self._card_chosen(LIVE, False)
+
+    # -- guided runs
+
+    def next_stop(self) -> None:
+        """On to the next moment of a guided run."""
+        guide = self.guide.guide
+        if guide is not None and guide.next_ops >= 0 and not self.session.running:
+            self.look_at_panel("")
+            self.session.set_running(True)
+
+    def end_tour(self) -> None:
+        """The same scenario, without stops."""
+        self.open_scenario(self.scenario)
+        self.session.set_running(True)
+
+    @Slot(str)
+    def look_at_panel(self, ident: str) -> None:
+        """Bring a panel to the front and frame it; none of that for an ident that no panel has."""
+        for name, dock in self.docks.all.items():
+            dock.attention = name == ident
+            if dock.attention:
+                dock.show()
+                dock.raise_()
