@@ -49,6 +49,7 @@ REMEMBERED: Final = 1000  # requests and passes that a machine can still tell of
 POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "compaction": (("on", "off"), "compaction moves pages together, for requests and in the background"),
     "defrag_mode": (("0", "1"), "vm.defrag_mode (Linux 6.15): never mix migratetypes before memory would run out"),
+    "grouping": (("on", "off"), "pages that move and pages that do not are kept in pageblocks of their own"),
     "xa_nodes": (("movable", "fixed"), "XArray nodes move when slabs are defragmented (the thread's proposal)"),
     "dentries": (("evict", "fixed"), "unused dentries and inodes are thrown away when slabs are defragmented"),
     "request_defrag": (("off", "on"), "a request that compaction could not serve defragments slabs before it fails"),
@@ -62,6 +63,7 @@ POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
 ORIGINS: Final[dict[str, str]] = {
     "compaction": "Mel Gorman's, Linux 2.6.35. Off: a kernel without CONFIG_COMPACTION.",
     "defrag_mode": "vm.defrag_mode, Linux 6.15. In mainline, 0 by default.",
+    "grouping": "Mel Gorman's, Linux 2.6.24. Off: as Linux runs where memory is less than a pageblock a type.",
     "xa_nodes": "Lameter and Wilcox, linux-mm, 28 February 2017; Tobin Harding's series of 3 June 2019. Never merged.",
     "dentries": "Lameter's slab defragmentation, 2007 to 2017. Al Viro, 3 April 2019: leave what is in use alone.",
     "request_defrag": "The aim of Lameter's mail of 28 February 2017: reliable higher order allocations. Not in Linux.",
@@ -315,6 +317,8 @@ class Machine:
         self.policies[name] = value
         if name == "compaction":
             self.compaction.enable(value == "on", self.kcompactd.wakeup_kcompactd)
+        elif name == "grouping":
+            self.page_alloc.config.group_by_mobility = value == "on"
         elif name == "defrag_mode":
             self.page_alloc.config.defrag_mode = int(value)
         elif name == "xa_nodes" or (name in ("evacuate", "rcu_wait") and value != before):

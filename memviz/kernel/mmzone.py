@@ -169,6 +169,7 @@ class PageAllocConfig:
                 f"zones end at {dma_mib} and {dma32_mib} MiB: both are multiples of 4, the second is higher"
             )
         self.defrag_mode = defrag_mode  # may be switched at any time
+        self.group_by_mobility = True  # !page_group_by_mobility_disabled; may be switched at any time
         self.thp = thp
         self.watermark_scale_factor = watermark_scale_factor
         self.watermark_boost_factor = watermark_boost_factor

@@ -153,6 +153,8 @@ class PageAlloc:
             migratetype = MIGRATE_RECLAIMABLE
         else:
             migratetype = MIGRATE_UNMOVABLE
+        if not self.config.group_by_mobility:
+            migratetype = MIGRATE_UNMOVABLE
         if not 0 <= order <= MAX_PAGE_ORDER:
             raise ValueError(f"order {order} is not between 0 and {MAX_PAGE_ORDER}: ask for less")
         if gfp & (GFP_DMA | GFP_DMA32):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memviz.kernel.machine import POLICIES, REMEMBERED, Machine, MachineConfig
-from memviz.kernel.page import GFP_ATOMIC, GFP_KERNEL, OWNER_HUGE
+from memviz.kernel.page import GFP_ATOMIC, GFP_HIGHUSER_MOVABLE, GFP_KERNEL, OWNER_HUGE
 from memviz.scenario import load
 
 SCRIPT = """
@@ -146,6 +146,21 @@ def test_unknown_policies_and_negative_runs_are_refused() -> None:
         m.set_policy("defrag_mode", "2")
     with pytest.raises(ValueError, match="cannot run -1 operations"):
         m.run(ops=-1)
+
+
+def test_without_grouping_every_page_is_of_one_type() -> None:
+    """``page_group_by_mobility_disabled``: what can move and what cannot come from the same blocks."""
+    types = []
+    for grouping in ("on", "off"):
+        m = Machine(MachineConfig(memory_mib=64, dma_mib=0))
+        m.set_policy("grouping", grouping)
+        pages = [m.page_alloc.alloc_pages(0, gfp) for gfp in (GFP_KERNEL, GFP_HIGHUSER_MOVABLE) * 600]
+        assert None not in pages
+        kinds = [{pfn // 512 for pfn in pages[first::2] if pfn is not None} for first in (0, 1)]
+        types.append(len(kinds[0] & kinds[1]))
+        m.check()
+    assert types[0] == 0
+    assert types[1] >= 2  # every block that is in use holds both
 
 
 @pytest.mark.parametrize("seed", [1, 2])
