@@ -77,6 +77,14 @@ FILE: Final[tuple[Act, ...]] = (
         "Write what the panel that has the focus shows to a CSV file.",
     ),
     Act(
+        "export_frames",
+        "Save every page frame…",
+        "File/Panel",
+        lambda w: w.export_frames(),
+        tip="Write a row for every page frame of this instant to a CSV file. A large memory makes a large file.",
+        needs_source=True,
+    ),
+    Act(
         "copy_picture",
         "Copy panel as picture",
         "File/Panel",

@@ -1,21 +1,29 @@
-"""What is seen, taken out of the window: a panel as PNG or SVG, its table as CSV, both to a file or the clipboard."""
+"""What is seen, taken out of the window: a panel as PNG or SVG, its table as CSV, both to a file or the clipboard.
+
+What needs widgets is done at once and is quick; what can take long is returned as work for ``memviz.gui.jobs``.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QPoint, QRect, QSize
-from PySide6.QtGui import QGuiApplication, QPainter, QPixmap, QRegion
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPoint, QRect, QSize
+from PySide6.QtGui import QImage, QImageWriter, QPainter, QPixmap, QRegion
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
+from memviz.gui.jobs import Progress
 from memviz.gui.panel import PanelDock, View
-from memviz.gui.render.tables import TABLES, Table, as_csv, as_tabs
-from memviz.gui.report import save_picture
+from memviz.gui.render import tables
+from memviz.gui.render.tables import TABLES, Parts, Table
 
 PICTURES: Final = "Picture (*.png);;Drawing (*.svg)"
 TABLES_KIND: Final = "Table (*.csv)"
+CLIPBOARD_MOST: Final = 32 << 20
+"""Characters of a table that still go onto the clipboard."""
 
 
 def table_of(view: View) -> Table | None:
@@ -28,24 +36,31 @@ def table_of(view: View) -> Table | None:
     return None
 
 
+def parts_of(view: View) -> Parts | None:
+    """The same, made while it is written: costs next to nothing now."""
+    own = view.as_parts()
+    if own is not None:
+        return own
+    if (table := view.as_table()) is not None:
+        return tables.in_parts(table)
+    snapshot = view.snapshot
+    if snapshot is None or view.ident not in TABLES:
+        return None
+    return tables.blocks(snapshot) if view.ident == "heatmap" else tables.later(TABLES[view.ident], snapshot)
+
+
 def picture_of(dock: PanelDock) -> QPixmap:
     """The panel as it is on the screen."""
     return dock.grab()
 
 
-def write_picture(path: str, dock: PanelDock) -> None:
-    """Write the panel as PNG, or as SVG when ``path`` says so. Raises OSError when that can't be."""
-    if Path(path).suffix.lower() == ".svg":
-        write_svg(path, dock, dock.size(), dock.view.title)
-    else:
-        save_picture(path if Path(path).suffix else f"{path}.png", picture_of(dock))
-
-
-def write_svg(path: str, widget: QWidget, size: QSize, title: str) -> None:
-    """Draw ``widget`` into an SVG file. Raises OSError when the file can't be written."""
-    Path(path).open("wb").close()  # QSvgGenerator would fail without a word
+def svg_of(widget: QWidget, size: QSize, title: str) -> bytes:
+    """``widget`` as a drawing."""
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     generator = QSvgGenerator()
-    generator.setFileName(path)
+    generator.setOutputDevice(buffer)
     generator.setSize(size)
     generator.setViewBox(QRect(0, 0, size.width(), size.height()))
     generator.setTitle(title)
@@ -53,22 +68,37 @@ def write_svg(path: str, widget: QWidget, size: QSize, title: str) -> None:
     painter = QPainter(generator)
     widget.render(painter, QPoint(), QRegion(), QWidget.RenderFlag.DrawChildren)
     painter.end()
+    buffer.close()
+    return bytes(data.data())
 
 
-def write_csv(path: str, view: View) -> None:
-    """Write the panel's table. Raises OSError when the file can't be written."""
-    table = table_of(view)
-    if table is not None:
-        Path(path if Path(path).suffix else f"{path}.csv").write_text(as_csv(table), encoding="utf-8", newline="")
+def write_image(image: QImage, path: Path) -> None:
+    """Write a PNG. Raises OSError when that can't be."""
+    with path.open("wb"):  # says why not, which Qt doesn't
+        pass
+    writer = QImageWriter(str(path), QByteArray(b"png"))
+    if not writer.write(image):
+        raise OSError(errno.EIO, writer.errorString(), str(path))
 
 
-def copy_picture(dock: PanelDock) -> None:
-    """Put the panel's picture on the clipboard."""
-    QGuiApplication.clipboard().setPixmap(picture_of(dock))
+def write_rows(parts: Parts, path: Path, progress: Progress) -> None:
+    """Write a table as CSV, part by part. Raises OSError when that can't be, Cancelled when nobody wants it."""
+    with path.open("w", encoding="utf-8", newline="") as out:
+        for number, rows in enumerate(parts.rows, 1):
+            out.write(tables.part_text(rows, ",", "\r\n"))
+            progress.tell(number / parts.nr if parts.nr else -1.0)
+        out.flush()
+        os.fsync(out.fileno())
 
 
-def copy_table(view: View) -> None:
-    """Put the panel's table on the clipboard, as spreadsheets like it."""
-    table = table_of(view)
-    if table is not None:
-        QGuiApplication.clipboard().setText(as_tabs(table))
+def rows_as_text(parts: Parts, progress: Progress) -> str:
+    """A table as spreadsheets take it from the clipboard; empty when it is too long for that."""
+    found: list[str] = []
+    length = 0
+    for number, rows in enumerate(parts.rows, 1):
+        found.append(tables.part_text(rows, "\t", "\n"))
+        length += len(found[-1])
+        progress.tell(number / parts.nr if parts.nr else -1.0)
+        if length > CLIPBOARD_MOST:
+            return ""
+    return "".join(found)

@@ -14,6 +14,7 @@ from memviz.gui import actions, dialogs, panels, tab_order
 from memviz.gui.docks import Docks, panel_key
 from memviz.gui.feed import Feed
 from memviz.gui.guide import GuideBar
+from memviz.gui.jobs import JobLine
 from memviz.gui.opens import OpensRuns, Scenario
 from memviz.gui.panel import View
 from memviz.gui.recordings import Recordings
@@ -30,6 +31,7 @@ from memviz.gui.views.status import StatusLine
 from memviz.gui.views.stepper import StepperView
 from memviz.gui.views.story import StoryView
 from memviz.gui.views.timeline import TimelineView
+from memviz.snapshot import Outcome
 
 FIRST_SIZE: Final = (1680, 1050)
 AView = TypeVar("AView", bound=View)
@@ -99,6 +101,7 @@ class MainWindow(OpensRuns):
         self.top_bar = TopBar(self.session, self.theme, self.actions_by_name, self.menu)
         self.status = StatusLine(self.session, self.theme)
         self.guide = GuideBar(self.theme)
+        self.jobs = JobLine(self.theme)
         head = QWidget()
         box = QVBoxLayout(head)
         box.setContentsMargins(0, 0, 0, 5)
@@ -106,6 +109,7 @@ class MainWindow(OpensRuns):
         box.addWidget(self.top_bar)
         box.addWidget(self.status)
         box.addWidget(self.guide)
+        box.addWidget(self.jobs)
         self.setMenuWidget(head)
 
     def _make_menu(self) -> QMenu:
@@ -146,6 +150,7 @@ class MainWindow(OpensRuns):
         self.guide.next_wanted.connect(self.next_stop)
         self.guide.left.connect(self.end_tour)
         self.guide.arrived.connect(self.look_at_panel)
+        self.jobs.told.connect(self.tell)
 
     # -- snapshots to views
 
@@ -164,6 +169,12 @@ class MainWindow(OpensRuns):
         self.feed.forget()
         self.guide.forget()
         self.look_at_panel("")
+
+    @Slot(bool, str)
+    def tell(self, ok: bool, sentence: str) -> None:
+        """Say in the status line what became of something."""
+        self.session.outcome = Outcome(-1, "", ok, sentence)
+        self.status.show_session()
 
     # -- what the actions do
 
@@ -275,7 +286,7 @@ class MainWindow(OpensRuns):
         tabs = self.findChildren(QTabBar)
         for bar in tabs:  # Qt makes them as panels are put on one another
             bar.setAccessibleName("Panels that share this place")
-        bars = (self.top_bar, self.status, self.guide)
+        bars = (self.top_bar, self.status, self.guide, self.jobs)
         return tab_order.go(tab_order.stops(bars, self.docks.all.values(), tabs), next)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -295,6 +306,7 @@ class MainWindow(OpensRuns):
         """Remember the layout, and end the source."""
         self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))
         self.session.close()
+        self.jobs.abandon()
         for dialog in self.findChildren(dialogs.Dialog):
             dialog.close()
         super().closeEvent(event)

@@ -13,7 +13,7 @@ from PySide6.QtGui import QContextMenuEvent, QFont, QFontMetricsF, QPainter, QPa
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
-from memviz.gui.render.tables import Table
+from memviz.gui.render.tables import Parts, Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.snapshot import Snapshot
@@ -158,6 +158,10 @@ class View(QWidget):
 
     def as_table(self) -> Table | None:
         """What is shown as a table, for views whose table doesn't follow from the snapshot alone."""
+        return None
+
+    def as_parts(self) -> Parts | None:
+        """The same, made while it is written, for views whose table is long. What is shown later changes nothing."""
         return None
 
     def theme_changed(self) -> None:

@@ -68,9 +68,9 @@ def build(session: Session) -> dict[str, object]:
     return out
 
 
-def write(path: str, session: Session) -> None:
-    """Write the report. Raises OSError when the file can't be written."""
-    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(build(session)), indent=2) + b"\n")
+def write(path: Path, found: dict[str, object]) -> None:
+    """Write what ``build`` made. Raises OSError when the file can't be written."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
 
 
 def save_picture(path: str, picture: QPixmap) -> None:

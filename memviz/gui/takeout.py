@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QMessageBox, QWidget
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QWidget
 
 from memviz.gui import export, report
 from memviz.gui.docks import Docks
+from memviz.gui.jobs import JobLine, Progress, to_file
 from memviz.gui.panel import PanelDock
+from memviz.gui.render import tables
 from memviz.gui.session import Session
 
 
 class TakesOut(QMainWindow):
-    """The half of the main window that writes files and fills the clipboard."""
+    """The part of the main window that writes files and fills the clipboard; what takes long is a job."""
 
     session: Session
     docks: Docks
+    jobs: JobLine
 
     def save_report(self) -> None:
         """Ask where to, and write what is known of this run."""
         path = self.ask_file("Save report", "memviz-report.json", "Report (*.json)")
         if path:
-            self.write(path, lambda: report.write(path, self.session))
+            found = report.build(self.session)
+            self._write(path, ".json", lambda to, _: report.write(to, found))
 
     def save_picture(self) -> None:
         """Ask where to, and write a picture of the window."""
-        picture = self.grab()
+        picture = self.grab().toImage()
         path = self.ask_file("Save picture", "memviz.png", "Picture (*.png)")
         if path:
-            self.write(path, lambda: report.save_picture(path, picture))
+            self._write(path, ".png", lambda to, _: export.write_image(picture, to))
 
     # -- taking out what is seen
 
@@ -45,24 +51,58 @@ class TakesOut(QMainWindow):
     def export_picture(self, dock: PanelDock | None = None) -> None:
         """Ask where to, and write a picture of a panel."""
         panel = dock or self.current_panel()
+        image = export.picture_of(panel).toImage()
         path = self.ask_file(f"Save {panel.view.title} as picture", f"{panel.view.ident}.png", export.PICTURES)
-        if path:
-            self.write(path, lambda: export.write_picture(path, panel))
+        if not path:
+            return
+        if Path(path).suffix.lower() == ".svg":
+            drawing = export.svg_of(panel, panel.size(), panel.view.title)
+            self._write(path, ".svg", lambda to, _: to.write_bytes(drawing))
+        else:
+            self._write(path, ".png", lambda to, _: export.write_image(image, to))
 
     def export_table(self, dock: PanelDock | None = None) -> None:
         """Ask where to, and write the table of a panel."""
         panel = dock or self.current_panel()
+        parts = export.parts_of(panel.view)
+        if parts is None:
+            self.tell(False, f"{panel.view.title} shows nothing that could be written as a table yet.")
+            return
         path = self.ask_file(f"Save {panel.view.title} as table", f"{panel.view.ident}.csv", export.TABLES_KIND)
         if path:
-            self.write(path, lambda: export.write_csv(path, panel.view))
+            self._write(path, ".csv", partial(export.write_rows, parts))
+
+    def export_frames(self) -> None:
+        """Ask where to, and write every page frame of the instant that is shown."""
+        snapshot = self.session.snapshot
+        if snapshot is None or not snapshot.pages.nr:
+            self.tell(False, "There are no page frames to write yet.")
+            return
+        path = self.ask_file("Save every page frame", "page-frames.csv", export.TABLES_KIND)
+        if path:
+            self._write(path, ".csv", partial(export.write_rows, tables.frames(snapshot)))
 
     def copy_picture(self, dock: PanelDock | None = None) -> None:
         """A panel's picture onto the clipboard."""
-        export.copy_picture(dock or self.current_panel())
+        panel = dock or self.current_panel()
+        QGuiApplication.clipboard().setPixmap(export.picture_of(panel))
+        self.tell(True, f"The picture of {panel.view.title} is on the clipboard.")
 
     def copy_table(self, dock: PanelDock | None = None) -> None:
         """A panel's table onto the clipboard."""
-        export.copy_table((dock or self.current_panel()).view)
+        panel = dock or self.current_panel()
+        parts = export.parts_of(panel.view)
+        if parts is None:
+            self.tell(False, f"{panel.view.title} shows nothing that could be copied as a table yet.")
+            return
+
+        def done(text: object) -> str:
+            if not text:
+                return f"The table of {panel.view.title} is too long for the clipboard: save it as a file (Ctrl+E)."
+            QGuiApplication.clipboard().setText(str(text))
+            return f"The table of {panel.view.title} is on the clipboard."
+
+        self.jobs.start(f"Copying {panel.view.title}", partial(export.rows_as_text, parts), done)
 
     def show_export_menu(self, dock: PanelDock, at: QPoint) -> None:
         """What can be taken out of a panel."""
@@ -76,18 +116,31 @@ class TakesOut(QMainWindow):
             ("Save as table (CSV)…", self.export_table),
         ):
             menu.addAction(words).triggered.connect(partial(_with_panel, act, dock))
+        if dock.view.ident == "heatmap":
+            menu.addAction("Save every page frame (CSV)…").triggered.connect(self.export_frames)
         menu.popup(at)
 
     def ask_file(self, title: str, name: str, kinds: str) -> str:
         """The file that the user chose; empty when he did not. Tests put an answer here."""
         return QFileDialog.getSaveFileName(self, title, name, kinds)[0]
 
-    def write(self, path: str, writer: Callable[[], None]) -> None:
-        """Write a file; say in one sentence what is wrong when that fails."""
-        try:
-            writer()
-        except OSError as error:
-            QMessageBox.warning(self, "memviz", f"{path} can't be written: {error.strerror}. Choose another folder.")
+    def tell(self, ok: bool, sentence: str) -> None:
+        """Say in the status line what became of something."""
+        raise NotImplementedError
+
+    def _write(self, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
+        """Begin to write a file; when it is there, or is not, a sentence says so."""
+        target = Path(path if Path(path).suffix else f"{path}{suffix}")
+        done = partial(_written, target)
+        self.jobs.start(f"Saving {target.name}", to_file(target, write), done)
+
+
+def _written(path: Path, size: object) -> str:
+    return f"{path.name} is written: {_size_words(size if isinstance(size, int) else 0)} in {path.parent}."
+
+
+def _size_words(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{max(1, round(size / 1000))} kB"
 
 
 def _with_panel(act: Callable[[PanelDock], None], dock: PanelDock, checked: bool = False) -> None:

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import itertools
+import os
+import time
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QPoint
 from PySide6.QtGui import QContextMenuEvent, QImage
-from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from memviz.gui import export
+from memviz.gui.jobs import Progress, to_file
 from memviz.gui.main_window import MainWindow
+from memviz.gui.render import tables
+from memviz.kernel.page import MIGRATETYPE_NAMES, OWNER_NAMES
+from memviz.snapshot import Pages, Snapshot
+from tests.gui.synthetic import empty_snapshot
 
 PANELS = (
     "heatmap", "slab_grid", "xarray_tree", "cpu_lanes", "contiguity", "request", "story", "events", "timeline",
     "charts", "policies",
 )  # fmt: skip
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder for what is taken out."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def finished(qtbot: QtBot, window: MainWindow) -> None:
+    """Wait until all files are written and that has been told."""
+    qtbot.waitUntil(lambda: not window.jobs.jobs)
 
 
 @pytest.fixture
@@ -34,22 +59,26 @@ def busy(window: MainWindow) -> MainWindow:
 
 
 @pytest.mark.parametrize("ident", PANELS)
-def test_every_panel_is_a_png_an_svg_and_a_csv(busy: MainWindow, tmp_path: Path, ident: str) -> None:
+def test_every_panel_is_a_png_an_svg_and_a_csv(qtbot: QtBot, busy: MainWindow, out: Path, ident: str) -> None:
     dock = busy.docks.all[ident]
     dock.show()
     dock.raise_()
     busy.session.pull()
     for suffix in ("png", "svg", "csv"):
-        busy.ask_file = lambda *_, suffix=suffix: str(tmp_path / f"a.{suffix}")  # type: ignore[method-assign]
+        busy.ask_file = lambda *_, suffix=suffix: str(out / f"a.{suffix}")  # type: ignore[method-assign]
         if suffix == "csv":
             busy.export_table(dock)
         else:
             busy.export_picture(dock)
-    assert QImage(str(tmp_path / "a.png")).size() == dock.size()
-    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+        finished(qtbot, busy)
+        assert busy.status.told.sign == "✓"
+        assert busy.status.told.words.startswith(f"a.{suffix} is written: ")
+    assert sorted(os.listdir(out)) == ["a.csv", "a.png", "a.svg"]
+    assert QImage(str(out / "a.png")).size() == dock.size()
+    root = ElementTree.parse(out / "a.svg").getroot()
     assert root.tag.endswith("svg")
     assert len(list(root.iter())) > 10
-    rows = list(csv.reader(io.StringIO((tmp_path / "a.csv").read_text(encoding="utf-8"))))
+    rows = list(csv.reader(io.StringIO((out / "a.csv").read_text(encoding="utf-8"))))
     assert len(rows) > 1
     assert len({len(row) for row in rows}) == 1
 
@@ -62,10 +91,11 @@ def test_the_table_of_contiguity_is_what_the_bars_show(busy: MainWindow) -> None
     assert table[1][0][1] == busy.session.snapshot.zones[0].nr_free()[0]  # type: ignore[union-attr]
 
 
-def test_copying(busy: MainWindow) -> None:
+def test_copying(qtbot: QtBot, busy: MainWindow) -> None:
     board = QApplication.clipboard()
     busy.views[0].setFocus()
     busy.actions_by_name["copy_table"].trigger()
+    finished(qtbot, busy)
     assert board.text().startswith("block\tfirst_pfn\tmigratetype\t")
     assert len(board.text().splitlines()) == 1 + 16
     busy.actions_by_name["copy_picture"].trigger()
@@ -77,9 +107,9 @@ def test_the_panel_with_the_focus_is_meant(busy: MainWindow) -> None:
     assert busy.current_panel() is busy.docks.all["contiguity"]
 
 
-def test_the_context_menu_of_a_panel(qtbot: QtBot, busy: MainWindow, tmp_path: Path) -> None:
+def test_the_context_menu_of_a_panel(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
     dock = busy.docks.all["contiguity"]
-    busy.ask_file = lambda *_: str(tmp_path / "bars.csv")  # type: ignore[method-assign]
+    busy.ask_file = lambda *_: str(out / "bars.csv")  # type: ignore[method-assign]
     at = QPoint(20, 60)
     QApplication.sendEvent(dock, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, dock.mapToGlobal(at)))
     menu = busy.findChild(QMenu, "export_menu")
@@ -92,19 +122,122 @@ def test_the_context_menu_of_a_panel(qtbot: QtBot, busy: MainWindow, tmp_path: P
     ]
     menu.actions()[3].trigger()
     menu.close()
-    assert (tmp_path / "bars.csv").read_text().startswith("order,free_blocks,possible_blocks")
+    finished(qtbot, busy)
+    assert (out / "bars.csv").read_text().startswith("order,free_blocks,possible_blocks")
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "csv"])
-def test_a_file_that_cannot_be_written_is_told(
-    busy: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(QMessageBox, "warning", lambda *words: told.append(words[-1]))
-    busy.ask_file = lambda *_: str(tmp_path / "no" / f"a.{suffix}")  # type: ignore[method-assign]
+def test_a_file_that_cannot_be_written_is_told(qtbot: QtBot, busy: MainWindow, out: Path, suffix: str) -> None:
+    busy.ask_file = lambda *_: str(out / "no" / f"a.{suffix}")  # type: ignore[method-assign]
     if suffix == "csv":
         busy.export_table(busy.docks.all["events"])
     else:
         busy.export_picture(busy.docks.all["events"])
-    assert len(told) == 1
-    assert "can't be written" in told[0]
+    finished(qtbot, busy)
+    assert busy.status.told.sign == "✗"
+    path = out / "no" / f"a.{suffix}"
+    assert busy.status.told.words == f"{path} can't be written: No such file or directory. Choose another folder."
+
+
+def test_a_file_that_was_there_stays_when_the_new_one_fails(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
+    path = out / "a.csv"
+    path.write_text("what was there")
+
+    def full(to: Path, progress: Progress) -> None:
+        to.write_text("the beg")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(to))
+
+    busy.jobs.start("Saving a.csv", to_file(path, full), str)
+    finished(qtbot, busy)
+    assert busy.status.told.words == f"{path} can't be written: No space left on device. Choose another folder."
+    assert path.read_text() == "what was there"
+    assert os.listdir(out) == ["a.csv"]
+
+
+def large() -> Snapshot:
+    """64 GiB, every page frame of which tells its own number in owner and stamp."""
+    nr = 1 << 24
+    owner = np.tile(np.arange(8, dtype=np.uint8), nr // 8)
+    owner[-1] = 9
+    pages = Pages(owner, np.zeros(nr, np.uint8), np.zeros(nr, np.uint8), np.zeros(nr, np.uint32))
+    return replace(empty_snapshot(), pages=pages, pageblock_mt=np.ones(nr // 512, np.uint8))
+
+
+def test_every_page_frame_is_written_exactly(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
+    busy.ask_file = lambda *_: str(out / "frames")  # type: ignore[method-assign]
+    busy.actions_by_name["export_frames"].trigger()
+    finished(qtbot, busy)
+    rows = list(csv.reader(io.StringIO((out / "frames.csv").read_text(encoding="utf-8"))))
+    assert rows[0] == ["pfn", "owner", "order", "migratetype_of_block", "flags", "allocated_at_ms"]
+    snapshot = busy.session.snapshot
+    assert snapshot is not None
+    assert [int(row[0]) for row in rows[1:]] == list(range(8192))
+    assert [row[1] for row in rows[1:]] == [OWNER_NAMES[code] for code in snapshot.pages.owner]
+    assert [row[2] for row in rows[1:]] == ["" if o == 255 else str(o) for o in snapshot.pages.order.tolist()]
+    assert [int(row[5] or 0) for row in rows[1:]] == snapshot.pages.stamp.tolist()
+
+
+def test_while_a_large_memory_is_written_the_window_goes_on(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
+    """Called off on the way: no file is left. Meanwhile no turn of the event loop takes 100 ms."""
+    busy.session.snapshot = large()
+    busy.ask_file = lambda *_: str(out / "frames.csv")  # type: ignore[method-assign]
+    busy.actions_by_name["export_frames"].trigger()
+    gaps = []
+    last = time.perf_counter()
+    while not busy.jobs.isVisible() or busy.jobs.bar.value() < 10:
+        QApplication.processEvents()
+        gaps.append(time.perf_counter() - last)
+        last = time.perf_counter()
+        assert busy.jobs.jobs, busy.status.told.words
+    assert sum(gap > 0.1 for gap in gaps) == 0, f"the longest turn took {max(gaps) * 1000:.0f} ms"
+    assert busy.jobs.words.text == "Saving frames.csv …"
+    assert busy.jobs.cancel.accessibleName() == "Call off: Saving frames.csv"
+    assert len(os.listdir(out)) == 1, "nothing but a part"
+    busy.jobs.cancel.click()
+    finished(qtbot, busy)
+    assert os.listdir(out) == []
+    assert busy.status.told.words == "Saving frames.csv: called off, nothing was written."
+    assert not busy.jobs.isVisible()
+
+
+def test_a_large_memory_is_written_in_bounded_memory(out: Path) -> None:
+    """The file grows, what is needed to write it doesn't."""
+    parts = tables.frames(large())
+    some = tables.Parts(itertools.islice(parts.rows, 30), parts.nr)
+    path = out / "frames.csv"
+    tracemalloc.start()
+    export.write_rows(some, path, Progress())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(path.read_text().splitlines()) == 1 + 29 * tables.FRAMES_A_PART
+    assert parts.nr == 1 + (1 << 24) // tables.FRAMES_A_PART
+    assert peak < path.stat().st_size < 8 << 20
+
+
+def test_the_table_of_a_large_map_is_exact(out: Path) -> None:
+    table = tables.heatmap(large())
+    assert len(table[1]) == 1 << 15
+    assert table[1][0] == [0, 0, MIGRATETYPE_NAMES[1], *([64] * 8), *([0] * (len(OWNER_NAMES) - 8))]
+    assert table[1][-1][3 + 7] == 63
+    assert table[1][-1][3 + 9] == 1
+    assert all(sum(row[3:]) == 512 for row in table[1])  # type: ignore[arg-type]
+
+
+def test_closing_the_window_calls_work_off(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
+    busy.session.snapshot = large()
+    busy.ask_file = lambda *_: str(out / "frames.csv")  # type: ignore[method-assign]
+    busy.actions_by_name["export_frames"].trigger()
+    busy.close()
+    assert os.listdir(out) == []
+
+
+def test_what_is_too_long_for_the_clipboard_is_told(
+    qtbot: QtBot, busy: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "CLIPBOARD_MOST", 100)
+    QApplication.clipboard().setText("what was there")
+    busy.copy_table(busy.docks.all["heatmap"])
+    finished(qtbot, busy)
+    words = "The table of Physical memory is too long for the clipboard: save it as a file (Ctrl+E)."
+    assert busy.status.told.words == words
+    assert QApplication.clipboard().text() == "what was there"

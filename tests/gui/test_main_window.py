@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QByteArray, QPoint, QSettings, Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QLineEdit, QMessageBox, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from memviz.gui import dialogs
@@ -159,6 +159,7 @@ def test_a_dead_source_is_told_and_its_report_can_be_saved(
     button = window.status.report_button
     assert button.isVisible()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not window.jobs.jobs)
     report = json.loads(target.read_text())
     assert report["failure"] == client.failure
     assert report["details"] == "Traceback: the last words"
@@ -170,15 +171,14 @@ def test_a_dead_source_is_told_and_its_report_can_be_saved(
 def test_a_report_that_cannot_be_written_is_told(
     qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(QMessageBox, "warning", lambda *arguments: told.append(arguments[2]))
-    monkeypatch.setattr(window, "ask_file", lambda *arguments: str(tmp_path / "no" / "such" / "report.json"))
-    window.actions_by_name["save_report"].trigger()
-    assert len(told) == 1
-    assert "can't be written: No such file or directory." in told[0]
     monkeypatch.setattr(window, "ask_file", lambda *arguments: "")
     window.actions_by_name["save_report"].trigger()
-    assert len(told) == 1
+    assert not window.jobs.jobs
+    monkeypatch.setattr(window, "ask_file", lambda *arguments: str(tmp_path / "no" / "such" / "report.json"))
+    window.actions_by_name["save_report"].trigger()
+    qtbot.waitUntil(lambda: not window.jobs.jobs)
+    assert window.status.told.sign == "✗"
+    assert "can't be written: No such file or directory." in window.status.told.words
 
 
 def test_closing_the_window_ends_the_source(qtbot: QtBot, window: MainWindow, client: FakeClient) -> None:

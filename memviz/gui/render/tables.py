@@ -4,16 +4,61 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
 
+from memviz.kernel import page
 from memviz.kernel.page import MIGRATETYPE_NAMES, OWNER_NAMES, PAGEBLOCK_NR_PAGES
 from memviz.snapshot import CPU_STATE_NAMES, NODE_STATE_NAMES, SLAB_STATE_NAMES, Snapshot
 
-Table = tuple[list[str], list[list[object]]]
+Row = list[object]
+Table = tuple[list[str], list[Row]]
 """Header and rows."""
+PART: Final = 500
+BLOCKS_A_PART: Final = 64
+FRAMES_A_PART: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A table that is made while it is written, however long it is: a few rows at a time."""
+
+    rows: Iterable[list[Row]]
+    """Parts of the table, each made when it is asked for; can be gone through once. The first row is the header."""
+    nr: int
+    """How many parts there are; 0: nobody knows yet."""
+
+
+def in_parts(table: Table) -> Parts:
+    """A table that is there, in parts."""
+    rows: list[Row] = [list(table[0]), *table[1]]
+    count = -(-len(rows) // PART)
+    return Parts((rows[at * PART : (at + 1) * PART] for at in range(count)), count)
+
+
+def later(make: Callable[[Snapshot], Table], snapshot: Snapshot) -> Parts:
+    """The table that ``make`` makes of a snapshot, made when the first part is asked for."""
+
+    def rows() -> Iterator[list[Row]]:
+        yield from in_parts(make(snapshot)).rows
+
+    return Parts(rows(), 0)
+
+
+def with_header(header: list[str], parts: Iterable[list[Row]], nr: int) -> Parts:
+    """Rows that have no header yet, in ``nr`` parts."""
+    return Parts(chain([[list(header)]], parts), nr + 1)
+
+
+def part_text(rows: list[Row], separator: str, end: str) -> str:
+    """A part of a table as text."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=separator, lineterminator=end).writerows(rows)
+    return out.getvalue()
 
 
 def as_csv(table: Table) -> str:
@@ -27,23 +72,61 @@ def as_tabs(table: Table) -> str:
 
 
 def _written(table: Table, separator: str, end: str) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=separator, lineterminator=end)
-    writer.writerow(table[0])
-    writer.writerows(table[1])
-    return out.getvalue()
+    return part_text([list(table[0]), *table[1]], separator, end)
+
+
+def blocks(snapshot: Snapshot) -> Parts:
+    """A row a pageblock: its first page frame, migratetype, and page frames by owner."""
+    owner, kinds = snapshot.pages.owner, len(OWNER_NAMES)
+    nr = -(-owner.size // PAGEBLOCK_NR_PAGES)
+
+    def part(first: int) -> list[Row]:
+        last = min(first + BLOCKS_A_PART, nr)
+        some = owner[first * PAGEBLOCK_NR_PAGES : last * PAGEBLOCK_NR_PAGES]
+        place = np.arange(some.size) // PAGEBLOCK_NR_PAGES * kinds
+        counts = np.bincount(place + np.minimum(some, kinds - 1), minlength=(last - first) * kinds)
+        rows: list[Row] = []
+        for block, by_owner in enumerate(counts.reshape(-1, kinds).tolist(), first):
+            code = int(snapshot.pageblock_mt[block]) if block < snapshot.pageblock_mt.size else 255
+            rows.append([block, block * PAGEBLOCK_NR_PAGES, _name(MIGRATETYPE_NAMES, code), *by_owner])
+        return rows
+
+    firsts = range(0, nr, BLOCKS_A_PART)
+    return with_header(["block", "first_pfn", "migratetype", *OWNER_NAMES], map(part, firsts), len(firsts))
 
 
 def heatmap(snapshot: Snapshot) -> Table:
-    """A row a pageblock: its first page frame, migratetype, and page frames by owner."""
-    owner = snapshot.pages.owner
-    rows: list[list[object]] = []
-    for block in range(-(-owner.size // PAGEBLOCK_NR_PAGES)):
-        first = block * PAGEBLOCK_NR_PAGES
-        counts = np.bincount(owner[first : first + PAGEBLOCK_NR_PAGES], minlength=len(OWNER_NAMES))
-        code = int(snapshot.pageblock_mt[block]) if block < snapshot.pageblock_mt.size else 255
-        rows.append([block, first, _name(MIGRATETYPE_NAMES, code), *counts[: len(OWNER_NAMES)].tolist()])
-    return ["block", "first_pfn", "migratetype", *OWNER_NAMES], rows
+    """``blocks``, all of it."""
+    header, *rows = (row for part in blocks(snapshot).rows for row in part)
+    return [str(name) for name in header], rows
+
+
+def frames(snapshot: Snapshot) -> Parts:
+    """A row a page frame: who owns it, order of the block that starts there, migratetype of its pageblock, when."""
+    pages, block_mt = snapshot.pages, snapshot.pageblock_mt
+
+    def part(first: int) -> list[Row]:
+        last = min(first + FRAMES_A_PART, pages.nr)
+        block = np.arange(first, last) // PAGEBLOCK_NR_PAGES
+        mts = block_mt[block] if last <= block_mt.size * PAGEBLOCK_NR_PAGES else np.full(last - first, 255)
+        columns = (pages.owner[first:last], pages.order[first:last], pages.flags[first:last], pages.stamp[first:last])
+        return [
+            [
+                pfn,
+                _name(OWNER_NAMES, owner),
+                "" if order == 255 else order,
+                _name(MIGRATETYPE_NAMES, mt),
+                _FLAG_WORDS[flag],
+                stamp or "",
+            ]
+            for pfn, (owner, order, flag, stamp, mt) in enumerate(
+                zip(*(column.tolist() for column in columns), mts.tolist(), strict=True), first
+            )
+        ]
+
+    firsts = range(0, pages.nr, FRAMES_A_PART)
+    header = ["pfn", "owner", "order", "migratetype_of_block", "flags", "allocated_at_ms"]
+    return with_header(header, map(part, firsts), len(firsts))
 
 
 def slab_grid(snapshot: Snapshot) -> Table:
@@ -137,3 +220,16 @@ TABLES: Final[dict[str, Callable[[Snapshot], Table]]] = {
 
 def _name(names: tuple[str, ...], code: int) -> str:
     return names[code] if code < len(names) else "unknown"
+
+
+_FLAGS: Final = (
+    (page.PG_HEAD, "head"),
+    (page.PG_BUDDY, "buddy"),
+    (page.PG_LRU, "lru"),
+    (page.PG_ACTIVE, "active"),
+    (page.PG_REFERENCED, "referenced"),
+    (page.PG_LOCKED, "locked"),
+    (page.PG_DIRTY, "dirty"),
+    (page.PG_PINNED, "pinned"),
+)
+_FLAG_WORDS: Final = tuple(" ".join(name for bit, name in _FLAGS if bit & flags) for flags in range(256))

@@ -21,6 +21,7 @@ from memviz.kernel import trace
 from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
 
 _COLUMNS: Final = ("Time, s", "CPU", "Event")
+_ROWS_A_PART: Final = 200
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -89,6 +90,10 @@ class EventModel(QAbstractTableModel):
         """The event in a row."""
         found: np.void = self._rows[len(self._rows) - 1 - row]
         return found
+
+    def shown(self) -> Structured:
+        """All of them as they are now, newest first."""
+        return self._rows[::-1]
 
     def row_of(self, seq: int) -> int:
         """The row that shows event ``seq``, -1 when none does."""
@@ -284,13 +289,23 @@ class EventsView(View):
             words += f" · {count(self._log.lost)} lost"
         self.header.subtitle = words
 
-    def as_table(self) -> tables.Table | None:
+    def as_parts(self) -> tables.Parts | None:
         """The events that the filter lets through, newest first."""
-        rows: list[list[object]] = []
-        for row in range(self.model.rowCount()):
-            event = self.model.event_at(row)
-            rows.append([int(event["seq"]), int(event["time"]), int(event["cpu"]), self.model.words(row)])
-        return ["seq", "time_ns", "cpu", "event"], rows
+        rows, names = self.model.shown(), self.model.names
+
+        def part(first: int) -> list[tables.Row]:
+            return [
+                [
+                    int(event["seq"]),
+                    int(event["time"]),
+                    int(event["cpu"]),
+                    text_of(int(event["kind"]), arguments_of(event), names),
+                ]
+                for event in rows[first : first + _ROWS_A_PART]
+            ]
+
+        firsts = range(0, len(rows), _ROWS_A_PART)
+        return tables.with_header(["seq", "time_ns", "cpu", "event"], map(part, firsts), len(firsts))
 
     def theme_changed(self) -> None:
         """Colours come from the model."""
