@@ -5,12 +5,15 @@ What needs widgets is done at once and is quick; what can take long is returned 
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPoint, QRect, QSize
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QImage, QImageWriter, QPainter, QPixmap, QRegion
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
@@ -22,6 +25,7 @@ from memviz.gui.render.tables import TABLES, Parts, Table
 
 PICTURES: Final = "Picture (*.png);;Drawing (*.svg)"
 TABLES_KIND: Final = "Table (*.csv)"
+_IMAGE: Final = re.compile(rb"(<image [^>]*?base64,)[^\"]*(\")", re.DOTALL)
 CLIPBOARD_MOST: Final = 32 << 20
 """Characters of a table that still go onto the clipboard."""
 
@@ -52,6 +56,31 @@ def parts_of(view: View) -> Parts | None:
 def picture_of(dock: PanelDock) -> QPixmap:
     """The panel as it is on the screen."""
     return dock.grab()
+
+
+def drawing_of(dock: PanelDock) -> Callable[[Path, Progress], object]:
+    """The panel as SVG, now; what is returned writes it. A large picture in it is encoded only then."""
+    bitmap = dock.view.bitmap()
+    if bitmap is None:
+        drawing = svg_of(dock, dock.size(), dock.view.title)
+        return lambda path, _: path.write_bytes(drawing)
+    stand_in = QImage(1, 1, QImage.Format.Format_RGB32)
+    stand_in.fill(Qt.GlobalColor.black)
+    dock.view.leave_out_bitmap(stand_in)
+    try:
+        hollow = svg_of(dock, dock.size(), dock.view.title)
+    finally:
+        dock.view.leave_out_bitmap(None)
+    return lambda path, _: path.write_bytes(_filled(hollow, bitmap))
+
+
+def _filled(drawing: bytes, bitmap: QImage) -> bytes:
+    """``drawing`` with ``bitmap`` in place of the first image in it."""
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    QImageWriter(buffer, QByteArray(b"png")).write(bitmap)
+    return _IMAGE.sub(lambda found: found[1] + base64.b64encode(data.data()) + found[2], drawing, count=1)
 
 
 def svg_of(widget: QWidget, size: QSize, title: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QTextLayout
+from PySide6.QtGui import QContextMenuEvent, QFont, QFontMetricsF, QImage, QPainter, QPaintEvent, QPen, QTextLayout
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
@@ -163,6 +163,13 @@ class View(QWidget):
     def as_parts(self) -> Parts | None:
         """The same, made while it is written, for views whose table is long. What is shown later changes nothing."""
         return None
+
+    def bitmap(self) -> QImage | None:
+        """The large picture that is a part of what is drawn, for views that have one."""
+        return None
+
+    def leave_out_bitmap(self, stand_in: QImage | None) -> None:
+        """Draw ``stand_in`` in place of ``bitmap``; None: draw that again."""
 
     def theme_changed(self) -> None:
         """The theme has other colours now: drop what was rendered with the old ones (subclasses) and repaint."""

@@ -56,8 +56,7 @@ class TakesOut(QMainWindow):
         if not path:
             return
         if Path(path).suffix.lower() == ".svg":
-            drawing = export.svg_of(panel, panel.size(), panel.view.title)
-            self._write(path, ".svg", lambda to, _: to.write_bytes(drawing))
+            self._write(path, ".svg", export.drawing_of(panel))
         else:
             self._write(path, ".png", lambda to, _: export.write_image(image, to))
 

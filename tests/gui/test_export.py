@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import io
@@ -81,6 +82,20 @@ def test_every_panel_is_a_png_an_svg_and_a_csv(qtbot: QtBot, busy: MainWindow, o
     rows = list(csv.reader(io.StringIO((out / "a.csv").read_text(encoding="utf-8"))))
     assert len(rows) > 1
     assert len({len(row) for row in rows}) == 1
+
+
+def test_the_map_in_a_drawing_is_the_map(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
+    busy.ask_file = lambda *_: str(out / "a.svg")  # type: ignore[method-assign]
+    view = busy.views[0]
+    before = view.bitmap()
+    busy.export_picture(busy.docks.all["heatmap"])
+    finished(qtbot, busy)
+    images = list(ElementTree.parse(out / "a.svg").getroot().iter("{http://www.w3.org/2000/svg}image"))
+    data = images[0].attrib["{http://www.w3.org/1999/xlink}href"].partition("base64,")[2]
+    inside = QImage.fromData(base64.b64decode(data))
+    assert before is not None
+    assert inside.convertToFormat(QImage.Format.Format_RGB32) == before.convertToFormat(QImage.Format.Format_RGB32)
+    assert view.bitmap() == before
 
 
 def test_the_table_of_contiguity_is_what_the_bars_show(busy: MainWindow) -> None:

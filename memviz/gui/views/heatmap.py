@@ -10,6 +10,7 @@ from PySide6.QtGui import (
     QAction,
     QActionGroup,
     QHideEvent,
+    QImage,
     QKeySequence,
     QPainter,
     QPaintEvent,
@@ -262,6 +263,14 @@ class HeatmapView(View):
             painter = QPainter(self)
             outline(painter, QRectF(self.map.geometry()).adjusted(-2, -2, 2, 2), self.theme.color("ui.focus"), 1.5)
             painter.end()
+
+    def bitmap(self) -> QImage | None:
+        """The map without what is drawn on it."""
+        return self.map.picture().copy() if self.map.layout_ is not None else None
+
+    def leave_out_bitmap(self, stand_in: QImage | None) -> None:
+        """Draw something else in its place."""
+        self.map.stand_in = stand_in
 
     def theme_changed(self) -> None:
         """Other colours."""

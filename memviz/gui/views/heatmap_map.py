@@ -75,6 +75,8 @@ class HeatmapMap(QWidget):
         """Names of ranks, for page frames large enough to read."""
         self.box: Rect | None = None
         self.hover_pfn = -1
+        self.stand_in: QImage | None = None
+        """Drawn in place of the picture, while somebody wants to put that in himself."""
         self._palette: U32 = np.zeros(256, np.uint32)
         self._background = 0xFF000000
         self._pixels: U32 | None = None
@@ -210,7 +212,11 @@ class HeatmapMap(QWidget):
             draw_empty(painter, QRectF(self.rect()), self._theme, "No page frames to show yet")
             painter.end()
             return
-        painter.drawImage(QPointF(0, 0), self.picture())
+        picture = self.picture()
+        if self.stand_in is None:
+            painter.drawImage(QPointF(0, 0), picture)
+        else:
+            painter.drawImage(QRectF(self.rect()), self.stand_in)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.pages is not None:
             overlay.paint_numbers(painter, self, self.image, self._pyramid, self.pages, self._palette, self.labels)
