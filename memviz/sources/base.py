@@ -87,6 +87,13 @@ class Compact:
 
 
 @dataclass(frozen=True, slots=True)
+class DropCaches:
+    """Give up all clean page cache, and what dentries and inodes can be, as writing 3 to /proc/sys/vm/drop_caches does.
+
+    For a real machine; a simulated one refuses."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetPolicy:
     """Turn a switch of the engine (``Snapshot.policies``)."""
 
@@ -157,7 +164,7 @@ class Quit:
 
 
 Command = (
-    Run | Pause | Step | Speed | RequestPages | Defragment | Compact | SetPolicy | SetFocus | SetWorkload
+    Run | Pause | Step | Speed | RequestPages | Defragment | Compact | DropCaches | SetPolicy | SetFocus | SetWorkload
     | Record | StopRecording | Seek | Rate | Jump | Loop | StepBack | StepCpu | Quit
 )  # fmt: skip
 
