@@ -30,8 +30,47 @@ class Act:
     """Only possible while a source runs."""
     needs_playback: bool = False
     """Only possible while a recording is played."""
-    disabled: str = ""
-    """Why it can't be done in this version; empty when it can."""
+    to_memory: bool = False
+    """Does something to memory."""
+    virtual: bool = False
+    """Only with a machine that is simulated, or recorded."""
+    real: bool = False
+    """Only with a real machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What there is to act upon."""
+
+    usable: bool = False
+    """Commands reach a source."""
+    playing: bool = False
+    """It is a recording."""
+    real: bool = False
+    """It is a real machine."""
+    allowed: bool = False
+    """Which may be acted upon."""
+    race: bool = False
+    """It is a case of the race lab."""
+
+
+def why_not(act: Act, now: Situation) -> str:
+    """Why something can't be done now and what would change that; empty when it can be done."""
+    if (act.needs_source or act.to_memory or act.needs_playback) and not now.usable:
+        return "nothing runs that could be asked: choose a scenario (Ctrl+N)"
+    if act.needs_playback and not now.playing:
+        return "only a recording can do that: open one (Ctrl+O)"
+    if act.virtual and now.real:
+        return "only a simulated machine can do that: this is a real one, which goes its own way"
+    if act.to_memory and now.playing:
+        return "a recording is as it was: continue from here (Ctrl+G), then it can be done"
+    if act.to_memory and now.race:
+        return "a case of the race lab can only be stepped: open a scenario (Ctrl+N)"
+    if act.real and not now.real:
+        return "only for a real machine: open this machine, started with memviz --live --actions"
+    if act.to_memory and now.real and not now.allowed:
+        return "this machine is only read: start memviz with --live --actions to be asked and then act"
+    return ""
 
 
 def key_words(act: Act) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
 
-from memviz.gui.act import Act, key_words
+from memviz.gui.act import Act, Situation, key_words, why_not
 from memviz.gui.actions_file import FILE
 from memviz.gui.actions_recording import RECORDING
 from memviz.gui.actions_run import MEMORY, RUN
@@ -36,11 +36,7 @@ def build(window: MainWindow) -> dict[str, QAction]:
         action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
         action.setCheckable(act.checkable)
         keys = f" ({key_words(act)})" if act.keys else ""
-        if act.disabled:
-            action.setEnabled(False)
-            action.setToolTip(f"{act.title}: {act.disabled}.")
-        else:
-            action.setToolTip(f"{act.tip}{keys}" if act.tip else f"{act.title}{keys}")
+        action.setToolTip(f"{act.tip}{keys}" if act.tip else f"{act.title}{keys}")
         action.setStatusTip(act.tip)
         action.triggered.connect(partial(_do, act, window))
         window.addAction(action)
@@ -59,10 +55,11 @@ def paint_icons(actions: dict[str, QAction], theme: Theme) -> None:
             actions[act.ident].setIcon(theme.icon(act.icon))
 
 
-def enable(actions: dict[str, QAction], usable: bool, playing: bool) -> None:
-    """Switch what needs a running source, or a recording, on or off."""
+def enable(actions: dict[str, QAction], now: Situation) -> None:
+    """Switch off what can't be done; its tooltip says why."""
     for act in ACTIONS:
-        if act.needs_source and not act.disabled:
-            actions[act.ident].setEnabled(usable)
-        elif act.needs_playback:
-            actions[act.ident].setEnabled(playing)
+        why = why_not(act, now)
+        action = actions[act.ident]
+        action.setEnabled(not why)
+        keys = f" ({key_words(act)})" if act.keys else ""
+        action.setToolTip(f"{act.tip or act.title}{keys}" + (f"\nNot now: {why}." if why else ""))

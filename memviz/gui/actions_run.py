@@ -14,7 +14,8 @@ def _request(order: int) -> Act:
         "Memory/Request another order",
         lambda window: window.request_order(order),
         tip=f"Ask for {1 << order} contiguous page frames and tell how that went.",
-        needs_source=True,
+        to_memory=True,
+        virtual=True,
     )
 
 
@@ -29,6 +30,7 @@ RUN: Final[tuple[Act, ...]] = (
         "Do one operation, then pause.",
         "step-forward",
         needs_source=True,
+        virtual=True,
     ),
     Act(
         "step_many",
@@ -39,6 +41,7 @@ RUN: Final[tuple[Act, ...]] = (
         "Do 1,000 operations, then pause.",
         "skip-forward",
         needs_source=True,
+        virtual=True,
     ),
     Act(
         "next_stop",
@@ -59,9 +62,17 @@ RUN: Final[tuple[Act, ...]] = (
         "fast-forward",
         checkable=True,
         needs_source=True,
+        virtual=True,
     ),
     Act(
-        "slower", "Slower", "Run", lambda w: w.change_speed(-1), ("-",), "Fewer operations a second.", needs_source=True
+        "slower",
+        "Slower",
+        "Run",
+        lambda w: w.change_speed(-1),
+        ("-",),
+        "Fewer operations a second.",
+        needs_source=True,
+        virtual=True,
     ),
     Act(
         "faster",
@@ -71,6 +82,7 @@ RUN: Final[tuple[Act, ...]] = (
         ("+", "="),
         "More operations a second.",
         needs_source=True,
+        virtual=True,
     ),
 )
 
@@ -79,21 +91,21 @@ MEMORY: Final[tuple[Act, ...]] = (
         "defragment",
         "Defragment slabs",
         "Memory",
-        lambda w: w.session.defragment(),
+        lambda w: w.memory.defragment(),
         ("D",),
         "Move objects out of sparse slabs, so that the slabs' pages become free.",
         "combine",
-        needs_source=True,
+        to_memory=True,
     ),
     Act(
         "compact",
         "Compact",
         "Memory",
-        lambda w: w.session.compact(),
+        lambda w: w.memory.compact(),
         ("C",),
         "Move movable pages together. Slab pages stay where they are.",
         "shrink",
-        needs_source=True,
+        to_memory=True,
     ),
     Act(
         "request",
@@ -103,7 +115,17 @@ MEMORY: Final[tuple[Act, ...]] = (
         ("R",),
         "Ask for a block of contiguous memory and tell how that went.",
         "blocks",
-        needs_source=True,
+        to_memory=True,
+    ),
+    Act(
+        "drop_caches",
+        "Drop caches…",
+        "Memory",
+        lambda w: w.memory.drop_caches(),
+        tip="Let this machine forget what it keeps of files, after a question.",
+        icon="x",
+        to_memory=True,
+        real=True,
     ),
     *(_request(order) for order in range(11)),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QMainWindow, QTabWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabWidget
 
 from memviz.gui.panel import PanelDock, View
 
@@ -53,6 +53,22 @@ class Docks:
         for ident in ("heatmap", "contiguity", "request", "events"):
             docks[ident].raise_()
         self.size()
+
+    def bring(self, ident: str) -> None:
+        """Put a panel in front of those that share its place, unless it is closed. Who types goes on typing: a panel
+        that has the keys in a text field isn't covered."""
+        dock = self.all.get(ident)
+        if dock is None or dock.isHidden() or dock.in_sight:
+            return
+        focus = QApplication.focusWidget()
+        over = [one for one in self._window.tabifiedDockWidgets(dock) if focus is not None and one.isAncestorOf(focus)]
+        if over and isinstance(focus, QLineEdit):
+            return
+        dock.raise_()
+        if over:
+            dock.view.setFocus()
+        elif focus is not None:
+            focus.setFocus()
 
     def size(self) -> None:
         """Give the panels their shares of the window as it is now."""

@@ -15,6 +15,7 @@ from memviz.gui.docks import Docks, panel_key
 from memviz.gui.feed import Feed
 from memviz.gui.guide import GuideBar
 from memviz.gui.jobs import JobLine
+from memviz.gui.memory_commands import MemoryCommands
 from memviz.gui.opens import OpensRuns, Scenario
 from memviz.gui.panel import View
 from memviz.gui.recordings import Recordings
@@ -37,6 +38,9 @@ FIRST_SIZE: Final = (1680, 1050)
 AView = TypeVar("AView", bound=View)
 
 
+_ANSWERS: Final = {"RequestPages": "request", "Defragment": "story", "Compact": "contiguity"}
+"""Which panel tells most about what became of a command."""
+
 __all__ = ["FIRST_SIZE", "MainWindow", "Scenario"]
 
 
@@ -45,6 +49,7 @@ class MainWindow(OpensRuns):
 
     session: Session
     recordings: Recordings
+    memory: MemoryCommands
 
     def __init__(
         self, scenarios: Sequence[Scenario], theme: Theme, settings: Settings, races: Sequence[Scenario] = ()
@@ -65,6 +70,7 @@ class MainWindow(OpensRuns):
         self._order = settings.order
         self._speed_before = 30_000
         self._arranged = False
+        self._answered = 0
         self.resize(*FIRST_SIZE)
         self.setMinimumSize(900, 560)
         self.setContentsMargins(6, 3, 6, 6)
@@ -76,6 +82,7 @@ class MainWindow(OpensRuns):
         self.views[0].setFocus()
         self._connect()
         self.recordings = Recordings(self)
+        self.memory = MemoryCommands(self)
         self.set_order(self._order)
         self._paint()
         geometry, state = settings.layout()
@@ -158,17 +165,30 @@ class MainWindow(OpensRuns):
     def _session_changed(self) -> None:
         self.top_bar.show_session()
         self.status.show_session()
-        actions.enable(self.actions_by_name, self.session.usable, self.session.playing)
+        self.memory.show_session(self._order)
         self.actions_by_name["record"].setChecked(self.session.recording)
         if self.session.snapshot is not None:
             self.guide.show_snapshot(self.session.snapshot)
+        self._show_answer()
         self.feed.show()
 
     @Slot()
     def _session_opened(self) -> None:
+        self._answered = 0
         self.feed.forget()
         self.guide.forget()
         self.look_at_panel("")
+
+    def _show_answer(self) -> None:
+        """Bring to the front what tells how a command of the user went; the keyboard stays where it is."""
+        outcome = self.session.outcome
+        if outcome is None or outcome.number <= self._answered:
+            return
+        self._answered = outcome.number
+        ident = _ANSWERS.get(outcome.command, "")
+        if ident == "story" and self.memory.real:
+            return  # which has no passes to tell about
+        self.docks.bring(ident)
 
     @Slot(bool, str)
     def tell(self, ok: bool, sentence: str) -> None:
@@ -191,8 +211,7 @@ class MainWindow(OpensRuns):
         """Ask for a block of the chosen order, or of another, which is the chosen one from then on."""
         if order is not None:
             self.set_order(order)
-        self.docks.all["request"].raise_()
-        self.session.request(self._order)
+        self.memory.request(self._order)
 
     def toggle_fast(self) -> None:
         """Full speed, or the speed of before."""

@@ -13,6 +13,7 @@ from memviz.gui.render.numbers import bytes_of_frames, rate
 from memviz.gui.session import SPEEDS, Session
 from memviz.gui.theme import Theme
 from memviz.kernel.machine import POLICIES
+from memviz.kernel.page import PAGEBLOCK_ORDER
 from memviz.snapshot import Snapshot
 
 
@@ -180,6 +181,13 @@ class TopBar(QWidget):
         for entry in self.orders.actions():
             entry.setChecked(entry.data() == order)
 
+    def name_buttons(self) -> None:
+        """Read out what stands on the buttons."""
+        for name in ("defragment", "compact", "request"):
+            button = self.findChild(Button, f"button_{name}")
+            if button is not None:
+                button.setAccessibleName(self._actions[name].text())
+
     def show_session(self) -> None:
         """Show the state of the run. Does nothing when nothing of it changed."""
         running, snapshot = self._session.running, self._session.snapshot
@@ -195,6 +203,12 @@ class TopBar(QWidget):
         self.source.text = _recording_words(snapshot) or _source_words(snapshot)
         if snapshot.policies != self._shown_policies:
             self._show_policies(snapshot.policies)
+        real = snapshot.source == "linux"
+        if self.speed.isEnabled() == real:
+            self.speed.setEnabled(not real)
+            self.speed.setToolTip("A real machine is as fast as it is" if real else "Operations a second")
+            for entry in self.orders.actions():
+                entry.setEnabled(not real or entry.data() == PAGEBLOCK_ORDER)
         if not self.speed.isSliderDown() and self._session.speed in SPEEDS:
             self._show_speed(self._session.speed)
 

@@ -340,7 +340,7 @@ class SyntheticSource:
         )  # fmt: skip
         self._defragged = True
         self.emit(trace.DEFRAG_END, 1, freed, 88, 3)
-        self._tell(number, "defragment", True, sentence)
+        self._tell(number, "Defragment", True, sentence)
 
     def _request(self, number: int, order: int) -> None:
         begin = self.time_ns
@@ -379,7 +379,7 @@ class SyntheticSource:
         if not ok:
             self.emit(trace.ALLOC_FAILED, order, page.GFP_KERNEL, 1)
         self.emit(trace.REQUEST_END, order, pfn + 1, 3_100_000)
-        self._tell(number, "request", ok, verdict)
+        self._tell(number, "RequestPages", ok, verdict)
 
 
 def snapshot(nr_frames: int = 8192, **changes: object) -> Snapshot:

@@ -45,6 +45,7 @@ class Switch(QWidget):
             button.setObjectName(f"policy_{name}_{one}")
             button.setAccessibleName(f"{title.text()}: {one}")
             button.setToolTip(what)
+            button.setEnabled(len(values) > 1)
             button.clicked.connect(partial(self._clicked, one))
             row.addWidget(button)
             self.buttons[one] = button

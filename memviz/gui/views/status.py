@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from PySide6.QtCore import QElapsedTimer, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
@@ -46,10 +47,21 @@ def told(session: Session) -> Told:
     if snapshot.state == "ended":
         return Told("■", "The run has ended. F5 starts it again.", "info")
     if snapshot.state == "paused":
-        return Told("❚❚", "Paused. Space runs, → does one operation.", "muted")
+        return Told("❚❚", _PAUSED.get(snapshot.source, _PAUSED["simulation"]), "muted")
+    if snapshot.source == "linux":
+        return Told("▶", "This machine's memory as it is now. Point at a page frame to see whose it is.", "muted")
+    if snapshot.source == "playback":
+        return Told("▶", "A recording. Space stops it, ← and → go instant by instant.", "muted")
     return Told(
         "▶", "Memory fills and fragments. Press Request order N to see whether contiguous memory can be had.", "muted"
     )
+
+
+_PAUSED: Final = {
+    "simulation": "Paused. Space runs, → does one operation.",
+    "linux": "The picture stands still, the machine goes on. Space: follow it again.",
+    "playback": "The recording stands still. Space plays it, ← and → go instant by instant.",
+}
 
 
 class StatusLine(QWidget):
@@ -107,6 +119,8 @@ class StatusLine(QWidget):
         if snapshot is None or self._session.failure:
             return ""
         state = "running" if self._session.running else snapshot.state
+        if snapshot.source == "linux":
+            return f"{'watching' if state == 'running' else state}   {seconds(snapshot.time_ns)}"
         return f"{state}   {count(snapshot.ops)} operations   {seconds(snapshot.time_ns)}"
 
     def paintEvent(self, event: QPaintEvent) -> None:
