@@ -286,6 +286,8 @@ class Recording(NamedTuple):
     active: bool
     failure: str = ""
     """Why it ended by itself, in one sentence."""
+    left_out: int = 0
+    """Routine events and segments of lanes that there were too many of; the file says where."""
 
 
 class Playback(NamedTuple):
@@ -308,6 +310,8 @@ class Playback(NamedTuple):
     """(from, to, instants that are missing there)."""
     repeatable: bool
     """It can be run again from here."""
+    left_out: tuple[tuple[int, int, int], ...] = ()
+    """(from, to, routine events and segments of lanes that are missing there, for there were too many)."""
 
 
 class Guide(NamedTuple):

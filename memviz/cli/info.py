@@ -46,6 +46,7 @@ def told(reader: Reader) -> dict[str, Any]:
         "source": last.source,
         "created": reader.meta.get("created", ""),
         "memviz": reader.meta.get("memviz", ""),
+        "format": reader.version,
         "finished": reader.finished,
         "bytes": reader.size(),
         "bytes_per_minute": round(reader.size() * 60 / max(seconds, 1e-3)),
@@ -57,6 +58,8 @@ def told(reader: Reader) -> dict[str, Any]:
         "page_frames": last.pages.nr,
         "missing_instants": sum(missed for _, _, missed in gaps),
         "gaps": [list(gap) for gap in gaps],
+        "left_out_events": sum(missed for _, _, missed in reader.gaps("events")),
+        "left_out_lanes": sum(missed for _, _, missed in reader.gaps("lanes")),
         "commands": reader.count("command"),
         "repeatable": origin is not None,
         "seed": origin.get("seed") if isinstance(origin, dict) else None,
@@ -82,7 +85,13 @@ def text(found: dict[str, Any]) -> str:
     if not found["finished"]:
         lines.append("  it was not finished: its program was killed, or is still recording")
     if found["missing_instants"]:
-        lines.append(f"  {found['missing_instants']:,} instants are missing in {len(found['gaps'])} gaps")
+        where = "one gap" if len(found["gaps"]) == 1 else f"{len(found['gaps'])} gaps"
+        lines.append(f"  {found['missing_instants']:,} instants are missing in {where}: the disk was too slow")
+    if found["left_out_events"] or found["left_out_lanes"]:
+        lines.append(
+            f"  left out, for there were too many: {found['left_out_events']:,} routine events, "
+            f"{found['left_out_lanes']:,} segments of what CPUs did"
+        )
     if found["state"] == "failed":
         lines.append(f"  it ends with a failure: {found['notice']}")
     most = [f"{name} {count:,}" for name, count in list(found["events"].items())[:8]]

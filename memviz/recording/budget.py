@@ -2,8 +2,8 @@
 
 At full speed a simulation makes more of them in a second than anybody reads in a year, and they would be most of the
 file. So they have an allowance that fills up with time: at low speed, while stepping, and in any short burst all are
-kept; at full speed a part. Events that are no routine are always kept. What was left out is counted in
-``Snapshot.lost_events``.
+kept; at full speed a part. Events that are no routine are always kept. What was left out is counted: events in
+``Snapshot.lost_events``, and both in the file's table of gaps.
 """
 
 from __future__ import annotations
@@ -65,10 +65,14 @@ class Budget:
         self._events = Allowance(EVENTS_PER_S, EVENTS_BURST)
         self._lanes = Allowance(LANES_PER_S, LANES_BURST)
 
-    def keep(self, snapshot: Snapshot, wall_ns: int) -> Snapshot:
-        """The snapshot with as much of its events and lanes as is allowed: lanes all or none."""
+    def keep(self, snapshot: Snapshot, wall_ns: int) -> tuple[Snapshot, int]:
+        """The snapshot with as much of its events and lanes as is allowed (lanes all or none), and how many segments
+        of lanes were left out.
+        """
+        lost_lanes = 0
         if snapshot.lanes.size:
             if snapshot.lanes.size > self._lanes.left(wall_ns):
+                lost_lanes = int(snapshot.lanes.size)
                 snapshot = replace(snapshot, lanes=snapshot.lanes[:0])
             self._lanes.spend(snapshot.lanes.size)
         events = snapshot.events
@@ -80,4 +84,4 @@ class Budget:
                 kept = np.delete(events, routine[: routine.size - allowed])
                 lost = snapshot.lost_events + events.size - kept.size
                 snapshot = replace(snapshot, events=kept, lost_events=lost)
-        return snapshot
+        return snapshot, lost_lanes

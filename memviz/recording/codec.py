@@ -10,11 +10,15 @@ Three forms of the per-page arrays (``Planes.form``):
 
 Where nothing has changed the form is ``same``. Multi-byte numbers are stored byte plane by byte plane: high bytes are
 mostly equal, and zstd sees them in a row.
+
+Whoever changes anything of this raises ``format.VERSION``.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -22,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from memviz.recording.format import VERSION
+from memviz.recording.migrations import unpacked
 from memviz.snapshot import LANE_DTYPE, U8, U32, Pages, Structured
 
 ZSTD: Final = "zstd"
@@ -33,7 +39,8 @@ MAX_BYTES: Final = 1 << 31
 _APART: Final = 4096  # page frames from which on it pays to compress their arrays one by one
 _DENSE: Final = 4  # from one changed frame in so many on, exclusive or of everything is smaller than positions
 
-Form = Literal["full", "xor", "sparse", "same"]
+Form = Literal["full", "xor", "sparse", "same", "sparse-xor"]
+"""The last is of older files only: a sparse difference by exclusive or."""
 Flat = npt.NDArray[np.generic]
 
 
@@ -91,21 +98,35 @@ def unshuffled(data: bytes, dtype: npt.DTypeLike, count: int) -> Flat:
     return np.array(flat.T, order="C").view(kind).reshape(count)
 
 
-def pack_planes(base: Pages | None, new: Pages) -> Planes:
-    """``new`` as the shortest of the forms; ``base`` None: full."""
+def crc_of(arrays: Iterable[Flat], crc: int = 0) -> int:
+    """The checksum of arrays, one after the other."""
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
+    return crc
+
+
+def _four(of: Pages | Frames) -> tuple[U8, U8, U8, U32]:
+    return of.owner, of.order, of.flags, of.stamp
+
+
+def pack_planes(base: Pages | None, new: Pages) -> tuple[Planes, int]:
+    """``new`` as the shortest of the forms (``base`` None: full), and the checksum of what ``Frames.apply`` has to
+    find: all page frames, or of a sparse difference which ones, what they were and what they are.
+    """
     if base is None or base.nr != new.nr:
-        return Planes(
+        full = Planes(
             "full", new.nr, b"", new.owner.tobytes(), new.order.tobytes(), new.flags.tobytes(), shuffled(new.stamp)
         )
+        return full, crc_of(_four(new))
     mask = base.owner != new.owner
     mask |= base.order != new.order
     mask |= base.flags != new.flags
     mask |= base.stamp != new.stamp
     at = np.flatnonzero(mask)
     if not at.size:
-        return Planes("same", new.nr)
+        return Planes("same", new.nr), 0
     if at.size * _DENSE >= new.nr:
-        return Planes(
+        dense = Planes(
             "xor",
             new.nr,
             b"",
@@ -114,6 +135,9 @@ def pack_planes(base: Pages | None, new: Pages) -> Planes:
             (base.flags ^ new.flags).tobytes(),
             shuffled(base.stamp ^ new.stamp),
         )
+        return dense, crc_of(_four(new))
+    crc = crc_of(array[at] for array in _four(new))
+    crc = crc_of((at.astype("<u4"), *(array[at] for array in _four(base))), crc)
     stamps = new.stamp[at]
     newest = int(stamps.max())
     owner, order, flags, kinds = _by_kind(new.owner[at], new.order[at], new.flags[at])
@@ -123,7 +147,7 @@ def pack_planes(base: Pages | None, new: Pages) -> Planes:
     if apart:
         zstd = zstandard.ZstdCompressor(level=LEVEL)
         arrays = tuple(zstd.compress(array) for array in arrays)  # type: ignore[assignment]
-    return Planes("sparse", new.nr, *arrays, newest, kinds, apart)
+    return Planes("sparse", new.nr, *arrays, newest, kinds, apart), crc
 
 
 def _by_kind(owner: U8, order: U8, flags: U8) -> tuple[bytes, bytes, bytes, bytes]:
@@ -138,7 +162,7 @@ def _by_kind(owner: U8, order: U8, flags: U8) -> tuple[bytes, bytes, bytes, byte
 
 def changed_frames(planes: Planes) -> int:
     """How many page frames a difference is about."""
-    if planes.form == "sparse":
+    if planes.form.startswith("sparse"):
         return len(planes.owner) if not planes.apart else zstandard.frame_content_size(planes.owner)
     return 0 if planes.form == "same" else planes.nr
 
@@ -161,6 +185,10 @@ class Frames:
         """Arrays of one's own."""
         return Frames(self.owner.copy(), self.order.copy(), self.flags.copy(), self.stamp.copy())
 
+    def crc(self) -> int:
+        """The checksum that ``pack_planes`` gives of a complete row."""
+        return crc_of(_four(self))
+
     def pages(self) -> Pages:
         """As a Snapshot holds them: copies that nobody may write to."""
         found = self.copy()
@@ -168,10 +196,12 @@ class Frames:
             array.flags.writeable = False
         return Pages(found.owner, found.order, found.flags, found.stamp)
 
-    def apply(self, planes: Planes) -> None:
-        """Become what ``planes`` says. Raises ValueError when it is no difference to this."""
+    def apply(self, planes: Planes) -> int:
+        """Become what ``planes`` says; the checksum that ``pack_planes`` gave. Raises ValueError when it is no
+        difference to this.
+        """
         if planes.form == "same":
-            return
+            return 0
         if planes.nr != self.owner.size:
             raise ValueError(f"a difference for {planes.nr} page frames, but there are {self.owner.size}")
         if planes.form == "xor":
@@ -179,20 +209,26 @@ class Frames:
             self.order ^= _bytes(planes.order, planes.nr)
             self.flags ^= _bytes(planes.flags, planes.nr)
             self.stamp ^= unshuffled(planes.stamp, np.uint32, planes.nr)  # type: ignore[arg-type]
-            return
+            return crc_of(_four(self))
         if planes.apart:
             planes = _together(planes)
         count = len(planes.owner)
         at = np.cumsum(unshuffled(planes.positions, np.uint32, count), dtype=np.int64) - 1
         if not count or at[0] < 0 or at[-1] >= planes.nr:
             raise ValueError("a difference names page frames that are not there")
+        before = [array[at] for array in _four(self)]
         owner, order, flags = _bytes(planes.owner, count), planes.order, planes.flags
-        if planes.kinds:
+        if planes.form == "sparse-xor":
+            self.owner[at] ^= owner
+            self.order[at] ^= _bytes(order, count)
+            self.flags[at] ^= _bytes(flags, count)
+        elif planes.kinds:
             kinds = np.frombuffer(planes.kinds, np.uint8).reshape(-1, 3)
             self.owner[at], self.order[at], self.flags[at] = kinds[owner].T
         else:
             self.owner[at], self.order[at], self.flags[at] = owner, _bytes(order, count), _bytes(flags, count)
         self.stamp[at] = np.uint32(planes.stamp_base) - unshuffled(planes.stamp, np.uint32, count)  # type: ignore[operator]
+        return crc_of((at.astype("<u4"), *before), crc_of(array[at] for array in _four(self)))
 
 
 def _together(planes: Planes) -> Planes:
@@ -315,8 +351,8 @@ def dictionary(small: bytes) -> zstandard.ZstdCompressionDict:
 _DECODE: Final = msgspec.msgpack.Decoder(Parts)
 
 
-def unpack(codec: str, data: bytes, using: zstandard.ZstdCompressionDict | None) -> Parts:
-    """The parts of a row. Raises ValueError for what is none."""
+def unpack(codec: str, data: bytes, using: zstandard.ZstdCompressionDict | None, version: int = VERSION) -> Parts:
+    """The parts of a row of a file of some version. Raises ValueError for what is none."""
     if codec not in (ZSTD, ZSTD_DICT):
         raise ValueError(f"its codec {codec!r} is unknown")
     if codec == ZSTD_DICT and using is None:
@@ -325,6 +361,7 @@ def unpack(codec: str, data: bytes, using: zstandard.ZstdCompressionDict | None)
     try:
         if zstandard.frame_content_size(data) > MAX_BYTES:
             raise ValueError("it claims to be bigger than any recording")
-        return _DECODE.decode(reader.decompress(data))
+        raw = reader.decompress(data)
+        return _DECODE.decode(raw) if version == VERSION else msgspec.convert(unpacked(version, raw), Parts)
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise ValueError(str(error)) from error

@@ -1,8 +1,8 @@
 """What a ``.memviz`` file is: an SQLite database with these tables, and the sentences for files that are none.
 
 ``docs/recording.md`` describes the tables for readers of other programs. A file is recognised by ``application_id``
-("MEMV") and dated by ``user_version``. Whoever changes a table raises ``VERSION`` and teaches ``reader`` the old form:
-recordings are never changed by reading them.
+("MEMV") and dated by ``user_version``. Whoever changes a table, or how a row is packed, raises ``VERSION`` and says in
+``migrations`` how the old form is read.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from memviz.kernel import trace
+from memviz.recording.migrations import MIGRATIONS
 from memviz.sources.base import SourceError
 
 APPLICATION_ID: Final = 0x4D454D56  # "MEMV"
-VERSION: Final = 1
+VERSION: Final = 2
 SUFFIX: Final = ".memviz"
 
 KEYFRAME, MIDDLE, DELTA = "key", "middle", "delta"
@@ -38,7 +39,8 @@ CREATE TABLE snapshot (
     first_event INTEGER NOT NULL,     -- event.id of the first of its events
     events INTEGER NOT NULL,          -- how many
     event_crc INTEGER NOT NULL,       -- of its events
-    crc INTEGER NOT NULL,             -- of all of the above, and data
+    crc INTEGER NOT NULL,             -- of all of the row
+    shown INTEGER NOT NULL,           -- of the arrays that data unpacks to
     data BLOB NOT NULL
 );
 CREATE INDEX snapshot_at ON snapshot (time_ns, id, base, kind, ops, wall_ns);
@@ -67,9 +69,12 @@ CREATE TABLE command (                -- what was done to a simulation, and when
 CREATE TABLE digest (                 -- Machine.digest() now and then
     snapshot INTEGER PRIMARY KEY, digest TEXT NOT NULL
 );
-CREATE TABLE gap (                    -- instants that were not recorded because the disk was too slow
-    snapshot INTEGER PRIMARY KEY,     -- the one behind the gap
-    from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, missed INTEGER NOT NULL
+CREATE TABLE gap (                    -- what was not recorded
+    id INTEGER PRIMARY KEY,
+    what TEXT NOT NULL,               -- instants: the disk was too slow; events, lanes: too many of them
+    snapshot INTEGER NOT NULL,        -- the last instant that it is about
+    from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL,
+    missed INTEGER NOT NULL           -- how many: instants, events, segments of lanes
 );
 """
 
@@ -127,8 +132,8 @@ def create(path: Path) -> sqlite3.Connection:
     return database
 
 
-def refuse_foreign(path: Path) -> None:
-    """Raise RecordingError when ``path`` is no recording, is cut off, or is newer than this memviz."""
+def refuse_foreign(path: Path) -> int:
+    """The version of a recording. Raises RecordingError when ``path`` is none, is cut off, or can't be read here."""
     try:
         with path.open("rb") as file:
             head = file.read(100)
@@ -156,12 +161,26 @@ def refuse_foreign(path: Path) -> None:
         )
     if version < 1:
         raise RecordingError(f"{path} says that its format is {version}, which never was: it is damaged")
+    if version < VERSION and version not in MIGRATIONS:
+        raise RecordingError(
+            f"{path} is of format {version}, which this memviz does not read any more: play it with the memviz that "
+            "recorded it"
+        )
     page_size = 65536 if page_size == 1 else page_size
     if not logged and pages * page_size > size:
         raise RecordingError(
             f"{path} is cut off: {size:,} of {pages * page_size:,} bytes are there; copy it again from where it was "
             "recorded"
         )
+    return version
+
+
+def of_another_build(path: Path, by: str, what: object) -> RecordingError:
+    """The error for a file that is whole, but can't be understood."""
+    return RecordingError(
+        f"{path} was recorded by another build of memviz ({by or 'unknown'}), and this one would show it wrongly "
+        f"({what}): play it with the memviz that recorded it"
+    )
 
 
 def damaged(path: Path, what: object) -> RecordingError:

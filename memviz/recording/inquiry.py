@@ -9,6 +9,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,17 @@ from typing import Any, Self
 
 import numpy as np
 
+from memviz.recording.codes import META, disagreement
 from memviz.recording.format import (
     MARKED,
     MARKED_SQL,
     RecordingError,
     damaged,
+    of_another_build,
     refuse_foreign,
     wal_of,
 )
+from memviz.recording.migrations import MIGRATIONS
 from memviz.snapshot import EVENT_DTYPE, PAST_DTYPE, Structured
 from memviz.sources.base import Done
 
@@ -34,12 +38,16 @@ class Inquiry:
     def __init__(self, path: str | Path) -> None:
         """Raises RecordingError: what is wrong with the file and what to do, in a sentence."""
         self.path = Path(path).absolute()
-        refuse_foreign(self.path)
+        self.version = refuse_foreign(self.path)
+        """Of the format."""
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._database = self._connect()
         try:
             with self._reading():
+                if self.version in MIGRATIONS:
+                    self._database.executescript(f"PRAGMA temp_store=MEMORY; {MIGRATIONS[self.version].views}")
                 self.meta: dict[str, str] = dict(self._database.execute("SELECT key, value FROM meta"))
+                self._refuse_other_codes()
                 last = self._database.execute("SELECT max(id) FROM snapshot").fetchone()[0]
                 self.instants = int(last or 0)
                 if not self.instants:
@@ -89,6 +97,13 @@ class Inquiry:
             raise
         return database
 
+    def _refuse_other_codes(self) -> None:
+        """Raise RecordingError when the file's numbers mean something else than this memviz would show."""
+        kinds = self._database.execute("SELECT kind, name FROM event_kind").fetchall()
+        found = disagreement(self.told(META), kinds)
+        if found:
+            raise of_another_build(self.path, self.meta.get("memviz", ""), found)
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         """Turns what SQLite or a row has to complain about into one sentence."""
@@ -96,7 +111,7 @@ class Inquiry:
             yield
         except RecordingError:
             raise
-        except (sqlite3.Error, ValueError, TypeError, IndexError, OverflowError) as error:
+        except (sqlite3.Error, struct.error, ValueError, TypeError, IndexError, OverflowError) as error:
             raise damaged(self.path, error) from error
 
     def close(self) -> None:
@@ -280,10 +295,11 @@ class Inquiry:
             query = "SELECT name, count(*) AS n FROM named_event GROUP BY name ORDER BY n DESC"
             return {str(name): int(count) for name, count in self._database.execute(query)}
 
-    def gaps(self) -> tuple[tuple[int, int, int], ...]:
-        """(from, to, instants that are missing there), in virtual time."""
+    def gaps(self, what: str = "instants") -> tuple[tuple[int, int, int], ...]:
+        """(from, to, how many are missing there), in virtual time; ``what``: "instants", "events" or "lanes"."""
         with self._reading():
-            rows = self._database.execute("SELECT from_ns, to_ns, missed FROM gap ORDER BY snapshot").fetchall()
+            query = "SELECT from_ns, to_ns, missed FROM gap WHERE what = ? ORDER BY snapshot, id"
+            rows = self._database.execute(query, (what,)).fetchall()
             return tuple((int(a), int(b), int(c)) for a, b, c in rows)
 
     def commands(self, count: int = -1) -> list[Done]:

@@ -18,24 +18,24 @@ from memviz.recording.codec import (
     Flat,
     Frames,
     Parts,
+    crc_of,
     dictionary,
     full_frames,
     unpack,
     unpack_lanes,
     unpack_table,
 )
-from memviz.recording.format import (
-    DELTA,
-    KEYFRAME,
-)
+from memviz.recording.format import DELTA, KEYFRAME, of_another_build
 from memviz.recording.inquiry import Inquiry
 from memviz.recording.small import unpack_small
 from memviz.recording.writer import row_crc
-from memviz.snapshot import NODE_DTYPE, SLAB_DTYPE, U8, Snapshot, Structured
+from memviz.snapshot import LANE_DTYPE, NODE_DTYPE, SLAB_DTYPE, U8, Snapshot, Structured
 
 _CACHED: Final = 64 << 20
 _CHAIN_MAX: Final = 10_000
-_COLUMNS: Final = "base, kind, codec, seq, time_ns, ops, wall_ns, commands, first_event, events, event_crc, crc, data"
+_COLUMNS: Final = (
+    "base, kind, codec, seq, time_ns, ops, wall_ns, commands, first_event, events, event_crc, crc, data, shown"
+)
 
 
 class _State:
@@ -54,6 +54,8 @@ class _State:
         self.frames = frames
         self.block = block
         self.tables = tables
+        self.lanes: Structured = np.zeros(0, LANE_DTYPE)
+        """Of this instant only: no row refers to another's lanes."""
 
     def copy(self) -> _State:
         """One that may be changed. Blocks and tables are replaced, never changed."""
@@ -67,8 +69,8 @@ class _Row:
         self.ident = ident
         self.base, self.kind, self.codec = values[0], values[1], values[2]
         self.seq, self.time_ns, self.ops, self.wall_ns, self.commands = values[3:8]
-        self.first_event, self.events, self.event_crc, crc, self.data = values[8:13]
-        if row_crc(ident, self.base, self.kind, self.codec, values[3:11], self.data) != crc:
+        self.first_event, self.events, self.event_crc, crc, self.data, self.shown = values[8:14]
+        if row_crc(ident, self.base, self.kind, self.codec, values[3:11], self.data, self.shown) != crc:
             raise ValueError(f"the checksum of instant {ident} is wrong")
 
 
@@ -96,7 +98,11 @@ class Reader(Inquiry):
 
     def _step(self, state: _State | None, ident: int) -> tuple[_State, _Row, Parts]:
         row = self._row(ident)
-        state, parts = self._apply(state, row)
+        try:
+            state, parts = self._apply(state, row)
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
+            # What was written is what is read, as its checksum says: then it means something else here than there.
+            raise of_another_build(self.path, self.meta.get("memviz", ""), error) from error
         if row.kind != DELTA:
             self._remember(state)
         return state, row, parts
@@ -128,13 +134,14 @@ class Reader(Inquiry):
 
     def _apply(self, state: _State | None, row: _Row) -> tuple[_State, Parts]:
         if row.kind == KEYFRAME or state is None:
-            parts = unpack(row.codec, row.data, None)
+            parts = unpack(row.codec, row.data, None, self.version)
             frames = full_frames(parts.planes)
+            crc = frames.crc()
             nothing = (np.zeros(0, SLAB_DTYPE), np.zeros((0, 0), np.uint8), np.zeros(0, NODE_DTYPE))
             state = _State(row.ident, dictionary(parts.small), frames, np.zeros(0, np.uint8), nothing)
         else:
-            parts = unpack(row.codec, row.data, state.using)
-            state.frames.apply(parts.planes)
+            parts = unpack(row.codec, row.data, state.using, self.version)
+            crc = state.frames.apply(parts.planes)
         if parts.pageblock_mt is not None:
             state.block = np.frombuffer(parts.pageblock_mt, np.uint8)
         slabs, objects, nodes = state.tables
@@ -144,6 +151,9 @@ class Reader(Inquiry):
             nodes if parts.nodes is None else unpack_table(parts.nodes, nodes, NODE_DTYPE),
         )
         state.ident = row.ident
+        state.lanes = unpack_lanes(parts.lanes, row.time_ns)
+        if row.shown is not None and crc_of((state.block, *state.tables, state.lanes), crc) != row.shown:
+            raise ValueError(f"instant {row.ident} does not unpack to what was recorded")
         return state, parts
 
     def _remember(self, state: _State) -> None:
@@ -163,6 +173,10 @@ class Reader(Inquiry):
         events = self.events_of(row.first_event, row.events)
         if zlib.crc32(events.tobytes()) != row.event_crc:
             raise ValueError(f"the checksum of the events of instant {row.ident} is wrong")
+        try:
+            small = unpack_small(parts.small)
+        except ValueError as error:
+            raise of_another_build(self.path, self.meta.get("memviz", ""), error) from error
         slabs, objects, nodes = state.tables
         return Snapshot(
             seq=row.seq,
@@ -173,9 +187,7 @@ class Reader(Inquiry):
             slabs=slabs,  # type: ignore[arg-type]
             objects=objects,  # type: ignore[arg-type]
             nodes=nodes,  # type: ignore[arg-type]
-            lanes=unpack_lanes(parts.lanes, row.time_ns),
+            lanes=state.lanes,
             events=events,
-            **unpack_small(parts.small),
+            **small,
         )
-
-    # -- where to look

@@ -89,8 +89,10 @@ class Recorder:
         waiting = self._queue.qsize()
         return waiting >= _QUEUE_MAX or (waiting > 1 and waiting * self._item_bytes > _QUEUE_BYTES)
 
-    def offer(self, snapshot: Snapshot, digest: str = "", cost_s: float = 0.0) -> None:
-        """Record an instant that was ``due``. ``cost_s``: seconds of work that were spent just for it."""
+    def offer(self, snapshot: Snapshot, digest: str = "", cost_s: float = 0.0, lost_lanes: int = 0) -> None:
+        """Record an instant that was ``due``. ``cost_s``: seconds of work that were spent just for it; ``lost_lanes``:
+        segments of lanes since the last one that could not be kept for it.
+        """
         now = time.monotonic()
         # Even steps, as long as they can be held.
         self._costs.append(cost_s)
@@ -99,7 +101,7 @@ class Recorder:
         self._next = max(self._next + self._period, now - self._period)
         self._item_bytes = snapshot.pages.nr * 7
         wall_ns = int((now - self._begin) * 1e9)
-        self._queue.put(Instant(snapshot, wall_ns, tuple(self._waiting), digest, self._skipped))
+        self._queue.put(Instant(snapshot, wall_ns, tuple(self._waiting), digest, self._skipped, lost_lanes))
         self._waiting.clear()
         self._skipped = 0
 
@@ -119,6 +121,7 @@ class Recorder:
             seconds,
             not self._end and not self._failure,
             self._failure,
+            writer.left_out,
         )
 
     def close(self) -> Recording:

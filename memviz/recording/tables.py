@@ -76,9 +76,9 @@ TABLES: Final[dict[str, Table]] = {
         lambda reader: reader.count("command"),
     ),
     "gaps": Table(
-        "where instants are missing",
-        ("from_ns", "to_ns", "missed"),
-        lambda reader: iter(reader.gaps()),
+        "where instants, events or segments of lanes are missing",
+        ("what", "from_ns", "to_ns", "missed"),
+        lambda reader: reader.rows("SELECT what, from_ns, to_ns, missed FROM gap ORDER BY snapshot, id"),
         lambda reader: reader.count("gap"),
     ),
     "caches": Table(

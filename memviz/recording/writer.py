@@ -19,11 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from memviz.kernel.vmstat import unusable_free_index
 from memviz.recording.budget import Budget
-from memviz.recording.codec import Packer, Parts, Planes, changed_frames, pack_changed, pack_lanes, pack_planes
+from memviz.recording.codec import (
+    Packer,
+    Parts,
+    changed_frames,
+    crc_of,
+    pack_changed,
+    pack_lanes,
+    pack_planes,
+)
+from memviz.recording.codes import META, codes
 from memviz.recording.format import DELTA, KEYFRAME, MIDDLE, create
 from memviz.recording.small import pack_small
 from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
@@ -41,7 +51,10 @@ COMMIT_S: Final = 0.1
 _BIG: Final = 0.6  # of a keyframe: a middle row of this size had better be one
 _COUNTERS_S: Final = 1.0
 _WAL_PAGES: Final = 512  # in the log before it goes into the file
+_GAP_S: Final = 1.0
+"""What is left out again within this time belongs to the same gap."""
 ROW: Final = struct.Struct("<q?qqqqqqqqI")
+SHOWN: Final = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +69,25 @@ class Instant:
     digest: str = ""
     missed: int = 0
     """Instants since the one before that could not be taken."""
+    lost_lanes: int = 0
+    """Segments of lanes since the one before that were left out on the way here."""
 
 
 Numbers = tuple[int, int, int, int, int, int, int, int]
 """The columns of a row from ``seq`` to ``event_crc``."""
 
 
-def row_crc(ident: int, base: int | None, kind: str, codec: str, numbers: Numbers, data: bytes) -> int:
-    """The checksum of a row: of its columns and its data."""
+Packed = tuple[str, int | None, str, bytes, int]
+"""Kind, base, codec and data of a row, and the checksum of the arrays that it unpacks to."""
+
+
+def row_crc(
+    ident: int, base: int | None, kind: str, codec: str, numbers: Numbers, data: bytes, shown: int | None
+) -> int:
+    """The checksum of a row: of its columns and its data. ``shown`` None: in version 1 there was none."""
     head = ROW.pack(ident, base is None, base or 0, *numbers)
+    if shown is not None:
+        head += SHOWN.pack(shown)
     return zlib.crc32(data, zlib.crc32(f"{kind} {codec}".encode(), zlib.crc32(head)))
 
 
@@ -76,6 +99,8 @@ class Writer:
         self.path = path
         self.instants = 0
         self.missed = 0
+        self.left_out = 0
+        """Events and segments of lanes that are not in the file, for there were too many of them."""
         self.safe = 0
         """Instants that no accident can take away any more."""
         self._database = create(path)
@@ -98,9 +123,11 @@ class Writer:
         self._names: dict[str, int] = {}
         self._counters: dict[str, int] = {}
         self._counters_wall = -(10**12)
+        self._gaps = 0
+        self._gap_open: dict[str, tuple[int, int]] = {}  # by what: row, and when it was last added to
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         self._begin()
-        self._meta(meta)
+        self._meta({META: msgspec.json.encode(codes()).decode(), **meta})
         self.commit()
 
     def _meta(self, values: dict[str, str]) -> None:
@@ -133,12 +160,15 @@ class Writer:
     def write(self, instant: Instant) -> None:
         """Add one instant; it is safe after the next ``commit``."""
         self._begin()
-        snapshot = self._budget.keep(instant.snapshot, instant.wall_ns)
+        snapshot, lost_lanes = self._budget.keep(instant.snapshot, instant.wall_ns)
         ident = self.instants + 1
-        if instant.missed and self._last is not None:
+        if self._last is not None:
             self.missed += instant.missed
-            gap = (ident, self._last.time_ns, snapshot.time_ns, instant.missed)
-            self._database.execute("INSERT INTO gap VALUES (?,?,?,?)", gap)
+            self._write_gap("instants", instant.missed, ident, snapshot, -1)
+            lost_lanes += instant.lost_lanes
+            self.left_out += snapshot.lost_events + lost_lanes
+            self._write_gap("events", snapshot.lost_events, ident, snapshot, instant.wall_ns)
+            self._write_gap("lanes", lost_lanes, ident, snapshot, instant.wall_ns)
         for command in instant.commands:
             self._commands += 1
             row = (self._commands, command.ops, command.time_ns, command.name, command.arguments)
@@ -153,8 +183,23 @@ class Writer:
         self._last = snapshot
         self.instants = ident
 
+    def _write_gap(self, what: str, count: int, ident: int, snapshot: Snapshot, wall_ns: int) -> None:
+        """Note that something is not in the file. ``wall_ns`` -1: each time by itself."""
+        if not count or self._last is None:
+            return
+        row, last = self._gap_open.get(what, (0, 0))
+        if row and wall_ns >= 0 and wall_ns - last < _GAP_S * 1e9:
+            values = (ident, snapshot.time_ns, count, row)
+            self._database.execute("UPDATE gap SET snapshot = ?, to_ns = ?, missed = missed + ? WHERE id = ?", values)
+        else:
+            self._gaps += 1
+            row = self._gaps
+            gap = (row, what, ident, self._last.time_ns, snapshot.time_ns, count)
+            self._database.execute("INSERT INTO gap VALUES (?,?,?,?,?,?)", gap)
+        self._gap_open[what] = (row, wall_ns)
+
     def _write_row(self, ident: int, snapshot: Snapshot, wall_ns: int) -> None:
-        kind, base, codec, data = self._packed(ident, snapshot, wall_ns)
+        kind, base, codec, data, shown = self._packed(ident, snapshot, wall_ns)
         events = np.ascontiguousarray(snapshot.events, EVENT_DTYPE)
         numbers = (
             snapshot.seq,
@@ -166,9 +211,10 @@ class Writer:
             int(events.size),
             zlib.crc32(events.tobytes()),
         )
-        crc = row_crc(ident, base, kind, codec, numbers, data)
+        crc = row_crc(ident, base, kind, codec, numbers, data, shown)
         self._database.execute(
-            "INSERT INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (ident, base, kind, codec, *numbers, crc, data)
+            "INSERT INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (ident, base, kind, codec, *numbers, crc, shown, data),
         )
         self._write_events(events)
 
@@ -179,31 +225,33 @@ class Writer:
             self._database.executemany("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)", rows)
             self._events += len(rows)
 
-    def _packed(self, ident: int, snapshot: Snapshot, wall_ns: int) -> tuple[str, int | None, str, bytes]:
-        """Kind, base, codec and data of the row."""
+    def _packed(self, ident: int, snapshot: Snapshot, wall_ns: int) -> Packed:
+        """The row."""
         last, key = self._last, self._key
         if key is None or last is None or last.pages.nr != snapshot.pages.nr or wall_ns - self._key_wall >= KEY_S * 1e9:
             return self._keyframe(ident, snapshot, wall_ns)
         if self._since >= CHAIN and (self._since % (CHAIN // 2) == 0 or self._since_ms >= READ_MS):
-            codec, data = self._packer.pack(parts_of(key, snapshot))
+            parts, shown = parts_of(key, snapshot)
+            codec, data = self._packer.pack(parts)
             granted = self._since_bytes * ANCHORS + (wall_ns - self._since_wall) / 1e9 * FREE_PER_S
             if len(data) < granted or self._since_ms >= READ_MS:
                 if len(data) >= self._key_size * _BIG:
                     return self._keyframe(ident, snapshot, wall_ns)
                 self._anchored(wall_ns)
-                return MIDDLE, self._key_id, codec, data
-        parts = parts_of(last, snapshot)
+                return MIDDLE, self._key_id, codec, data, shown
+        parts, shown = parts_of(last, snapshot)
         codec, data = self._packer.pack(parts)
         self._since += 1
         self._since_bytes += len(data)
         self._since_ms += ROW_MS + changed_frames(parts.planes) * FRAME_MS
-        return DELTA, ident - 1, codec, data
+        return DELTA, ident - 1, codec, data, shown
 
-    def _keyframe(self, ident: int, snapshot: Snapshot, wall_ns: int) -> tuple[str, int | None, str, bytes]:
-        codec, data = self._packer.pack(parts_of(None, snapshot))
+    def _keyframe(self, ident: int, snapshot: Snapshot, wall_ns: int) -> Packed:
+        parts, shown = parts_of(None, snapshot)
+        codec, data = self._packer.pack(parts)
         self._key, self._key_id, self._key_size, self._key_wall = snapshot, ident, len(data), wall_ns
         self._anchored(wall_ns)
-        return KEYFRAME, None, codec, data
+        return KEYFRAME, None, codec, data, shown
 
     def _anchored(self, wall_ns: int) -> None:
         """Chains begin anew."""
@@ -250,13 +298,13 @@ class Writer:
         self._database.close()
 
 
-def parts_of(base: Snapshot | None, snapshot: Snapshot) -> Parts:
-    """An instant as what differs from ``base``; complete when that is None."""
-    planes: Planes = pack_planes(None if base is None else base.pages, snapshot.pages)
+def parts_of(base: Snapshot | None, snapshot: Snapshot) -> tuple[Parts, int]:
+    """An instant as what differs from ``base`` (None: complete), and the checksum of the arrays that this becomes."""
+    planes, crc = pack_planes(None if base is None else base.pages, snapshot.pages)
     if planes.form == "full":
         base = None
     block = snapshot.pageblock_mt.tobytes()
-    return Parts(
+    parts = Parts(
         planes,
         None if base is not None and base.pageblock_mt.tobytes() == block else block,
         pack_small(snapshot),
@@ -265,3 +313,5 @@ def parts_of(base: Snapshot | None, snapshot: Snapshot) -> Parts:
         pack_changed(None if base is None else base.nodes, snapshot.nodes),
         pack_lanes(snapshot.lanes, snapshot.time_ns),
     )
+    arrays = (snapshot.pageblock_mt, snapshot.slabs, snapshot.objects, snapshot.nodes)
+    return parts, crc_of((*arrays, snapshot.lanes), crc)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 from memviz.kernel import trace
@@ -22,6 +23,8 @@ _EVENTS: Final = 2000
 """How many events before the instant come with it after winding."""
 _MARKERS: Final = 700
 _OUTCOMES: Final = 16
+_GAPS: Final = 100
+"""How many of the times at which events were left out are told; a timeline shows no more."""
 _JUMPS: Final[dict[str, tuple[int, ...]]] = {
     "failure": (trace.REQUEST_END,),
     "defragmentation": (trace.DEFRAG_END,),
@@ -53,6 +56,7 @@ class PlaybackSource:
         self._past = self._reader.past()
         self._past_events = self._reader.last_events(MARKED, _MARKERS)
         self._gaps = self._reader.gaps()
+        self._left_out = _joined([*self._reader.gaps("events"), *self._reader.gaps("lanes")])
         self._repeatable = "origin" in self._reader.meta
 
     def close(self) -> None:
@@ -234,6 +238,7 @@ class PlaybackSource:
             loop=self._loop,
             gaps=self._gaps,
             repeatable=self._repeatable,
+            left_out=self._left_out,
         )
 
     def _detail(self, found: Snapshot) -> PageDetail | None:
@@ -244,6 +249,24 @@ class PlaybackSource:
         if found.detail is not None and found.detail.pfn == pfn:
             return found.detail
         return page_detail(found, pfn)
+
+
+def _joined(gaps: list[tuple[int, int, int]]) -> tuple[tuple[int, int, int], ...]:
+    """Gaps that touch become one, and those that are nearest to each other too until they are few."""
+    found: list[tuple[int, int, int]] = []
+    nearest = 0
+    rest = sorted(gaps)
+    while True:
+        for begin, end, count in rest:
+            if found and begin - found[-1][1] <= nearest:
+                found[-1] = (found[-1][0], max(end, found[-1][1]), found[-1][2] + count)
+            else:
+                found.append((begin, end, count))
+        if len(found) <= _GAPS:
+            return tuple(found)
+        apart = sorted(after[0] - before[1] for before, after in pairwise(found))
+        nearest = apart[len(found) - _GAPS - 1]
+        rest, found = found, []
 
 
 def page_detail(snapshot: Snapshot, pfn: int) -> PageDetail | None:

@@ -34,6 +34,7 @@ class _Pending:
         self._lanes: list[Structured] = []
         self._count = 0
         self._lost = 0
+        self._lost_lanes = 0
 
     def add(self, snapshot: Snapshot) -> None:
         """Keep what came with a Snapshot; too much of it is counted as lost."""
@@ -43,8 +44,15 @@ class _Pending:
         elif snapshot.events.size:
             self._events.append(snapshot.events)
             self._count += snapshot.events.size
-        if snapshot.lanes.size and sum(part.size for part in self._lanes) < _KEPT:
+        if sum(part.size for part in self._lanes) < _KEPT:
             self._lanes.append(snapshot.lanes)
+        else:
+            self._lost_lanes += snapshot.lanes.size
+
+    def take_lost_lanes(self) -> int:
+        """How many segments of lanes were too many to keep, since this was last asked."""
+        lost, self._lost_lanes = self._lost_lanes, 0
+        return lost
 
     def take(self, snapshot: Snapshot) -> Snapshot:
         """The Snapshot with what was kept in front of its own."""
@@ -198,6 +206,8 @@ class RecordedSource:
             self._record(self._take_for_file(), 0.0, recorder)
         self._status = status = recorder.close()
         missed = f" {status.missed:,} are missing, for the disk was too slow." if status.missed else ""
+        if status.left_out:
+            missed += f" {status.left_out:,} routine events and bits of what CPUs did were left out, being too many."
         size = f"{status.bytes / 1e6:.1f} MB"
         self._end = status.failure or f"Recorded {status.instants:,} instants, {size}, to {status.path}.{missed}"
         return self._end
@@ -233,7 +243,8 @@ class RecordedSource:
                 recorder.command(done)
             self._journal = len(self.inner.journal)
             digest = self._digest(self.inner)
-        recorder.offer(self._for_file.take(snapshot), digest, cost_s)
+        snapshot = self._for_file.take(snapshot)
+        recorder.offer(snapshot, digest, cost_s, self._for_file.take_lost_lanes())
 
     def _digest(self, source: Repeatable) -> str:
         """The source's digest, if its share of the time allows one."""

@@ -22,7 +22,7 @@ def with_events(kinds: list[int]) -> Snapshot:
 
 
 def test_a_burst_is_kept_whole() -> None:
-    kept = Budget().keep(with_events([trace.RCU_BATCH] * EVENTS_BURST), 0)
+    kept = Budget().keep(with_events([trace.RCU_BATCH] * EVENTS_BURST), 0)[0]
     assert kept.events.size == EVENTS_BURST
     assert kept.lost_events == 2
 
@@ -31,7 +31,7 @@ def test_then_a_part_of_the_routine_and_all_that_matters() -> None:
     budget = Budget()
     budget.keep(with_events([trace.RCU_BATCH] * EVENTS_BURST), 0)
     mixed = [trace.RCU_BATCH, trace.REQUEST_END] * 1000
-    kept = budget.keep(with_events(mixed), 1_000_000_000)
+    kept, _ = budget.keep(with_events(mixed), 1_000_000_000)
     kinds = kept.events["kind"].tolist()
     assert kinds.count(trace.REQUEST_END) == 1000
     assert kinds.count(trace.RCU_BATCH) == EVENTS_PER_S
@@ -45,5 +45,6 @@ def test_lanes_are_kept_whole_or_not_at_all() -> None:
     budget = Budget()
     lanes = np.zeros(LANES_BURST // 2, LANE_DTYPE)
     many = dataclasses.replace(BASE, lanes=lanes)
-    sizes = [budget.keep(many, at).lanes.size for at in (0, 1, 2, 1_000_000_000, 14_000_000_000)]
-    assert sizes == [lanes.size, lanes.size, 0, 0, lanes.size]
+    kept = [budget.keep(many, at) for at in (0, 1, 2, 1_000_000_000, 14_000_000_000)]
+    assert [one.lanes.size for one, _ in kept] == [lanes.size, lanes.size, 0, 0, lanes.size]
+    assert [lost for _, lost in kept] == [0, 0, lanes.size, lanes.size, 0], "what is left out is counted"

@@ -139,7 +139,7 @@ def test_foreign_newer_and_missing_files(whole: tuple[Path, list[Snapshot]], tmp
     data = bytearray(whole[0].read_bytes())
     data[60:64] = struct.pack(">I", 7)
     foreign.write_bytes(data)
-    newer = r"was recorded by a newer memviz \(format 7, this one reads up to 1\): update memviz"
+    newer = r"was recorded by a newer memviz \(format 7, this one reads up to 2\): update memviz"
     with pytest.raises(RecordingError, match=newer):
         Reader(foreign)
     with pytest.raises(RecordingError, match=r"nothing\.memviz does not exist: check its name"):

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memviz.kernel import trace
+from memviz.recording.budget import LANES_BURST
 from memviz.recording.format import APPLICATION_ID, VERSION, RecordingError
 from memviz.recording.reader import Reader
 from memviz.recording.writer import CHAIN, Instant, Writer
-from memviz.snapshot import Snapshot
+from memviz.snapshot import LANE_DTYPE, Snapshot
 from memviz.sources.base import Defragment, Done, RequestPages, Step
 from memviz.sources.simulation import SimulationSource
 from tests.recording.worlds import changed, equal, world
@@ -170,6 +171,32 @@ def test_commands_digests_and_gaps_are_kept(tmp_path: Path) -> None:
         assert reader.gaps() == ((first.time_ns, second.time_ns, 3),)
         assert reader.told("origin") == {"seed": 4}
         assert reader.told("nothing") is None
+
+
+def test_what_is_left_out_is_counted_and_has_its_time(tmp_path: Path) -> None:
+    """Routine events and lanes of which there were too many: a gap each, as long as it goes on."""
+    path = tmp_path / "a.memviz"
+    rng = np.random.default_rng(6)
+    first = dataclasses.replace(world(rng, 64), lost_events=9)
+    lanes = np.zeros(LANES_BURST + 1, LANE_DTYPE)
+    lanes["begin"] = lanes["end"] = 5
+    moments = [(33, 4, 0), (66, 2, 3), (99, 0, 0), (3000, 1, 0), (3033, 0, 7)]  # ms, events lost, lanes lost
+    writer = Writer(path, {})
+    writer.write(Instant(first, 0))
+    last = first
+    for at, events, lost in moments:
+        last = changed(last, rng, 0.1)
+        # Lanes that are too many at once are left out here, others were left out before.
+        shown = dataclasses.replace(last, lost_events=events, lanes=lanes if at == 99 else lanes[:0])
+        writer.write(Instant(shown, at * 1_000_000, lost_lanes=lost))
+    writer.finish("finished")
+    assert writer.left_out == 7 + 10 + lanes.size
+    with Reader(path) as reader:
+        times = [reader.times_of(ident)[0] for ident in range(1, 7)]
+        assert reader.gaps() == ()
+        assert reader.gaps("events") == ((times[0], times[2], 6), (times[3], times[4], 1))
+        assert reader.gaps("lanes") == ((times[1], times[3], 3 + lanes.size), (times[4], times[5], 7))
+        assert reader.at(2).lost_events == 4
 
 
 def test_a_recording_under_way_can_be_read(tmp_path: Path) -> None:

@@ -177,6 +177,9 @@ class TimelineView(View):
         """Where a recording lacks instants, and the part of it that is played again and again."""
         if self.snapshot is None or self.snapshot.playback is None:
             return
+        for begin, end, _ in self.snapshot.playback.left_out:  # events and lanes: all instants are there
+            left, right = self.x_of(begin), self.x_of(end)
+            painter.fillRect(QRectF(left, self.height() - 2, max(1.0, right - left), 1), self.theme.color("ui.faint"))
         for begin, end, _ in self.snapshot.playback.gaps:
             left, right = self.x_of(begin), self.x_of(end)
             painter.fillRect(QRectF(left, self.height() - 4, max(2.0, right - left), 4), self.theme.color("tone.warn"))
