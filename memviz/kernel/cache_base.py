@@ -82,6 +82,7 @@ class CacheBase:
         self.slab_caches: list[KmemCache] = []  # the machine's, movable ones first; Slub's
         self.mobility: CacheMobility | None = None
         self.movable = False
+        self.why_fixed = ""  # more to be said of a cache that is not movable
         self.order_fallbacks = 0  # slabs that had to be smaller than they should
         self.full_to_cpu_partial = False  # a full slab that gets an object back goes to the CPU's list (classic)
         self.typesafe = flags & SLAB_TYPESAFE_BY_RCU != 0

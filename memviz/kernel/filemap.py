@@ -1,4 +1,4 @@
-"""The page cache (``mm/filemap.c``, ``mm/truncate.c``): a file's pages, by index, in an XArray of its own.
+"""The page cache (``mm/filemap.c``, ``mm/truncate.c``): a file's pages, by index, in a tree of its own (``page_tree``).
 
 Who may do something to a page is settled on the LRU, as isolating a page from it can succeed for one only: truncation,
 reclaim and migration each isolate first, and whoever comes second waits or leaves the page alone. (The kernel has the
@@ -12,13 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memviz.kernel.page import GFP_HIGHUSER_MOVABLE, GFP_KERNEL, OWNER_PAGE_CACHE, AddressSpace, PageFrames
-from memviz.kernel.rcu import Rcu
-from memviz.kernel.smp import CPU_XA_LOCK, Smp
-from memviz.kernel.spinlock import SpinLock
-from memviz.kernel.xa_node import NodeCache, XaValue, value
-from memviz.kernel.xa_state import XaState
-from memviz.kernel.xarray import XArray
+from memviz.kernel.page import GFP_HIGHUSER_MOVABLE, OWNER_PAGE_CACHE, AddressSpace, PageFrames
+from memviz.kernel.page_index import PageIndex
+from memviz.kernel.page_tree import REFAULTED, PageTree
+from memviz.kernel.smp import Smp
+from memviz.kernel.xa_node import value
 
 if TYPE_CHECKING:
     from memviz.kernel.page_alloc import PageAlloc
@@ -37,17 +35,15 @@ class Filemap:
         page_alloc: PageAlloc,
         vmscan: Vmscan,
         workingset: Workingset,
-        nodes: NodeCache,
+        index: PageIndex,
         smp: Smp,
-        rcu: Rcu,
     ) -> None:
         self.mem = mem
         self.page_alloc = page_alloc
         self.vmscan = vmscan
         self.workingset = workingset
-        self.nodes = nodes
+        self.index = index
         self.smp = smp
-        self.rcu = rcu
         self.files: dict[int, FileMapping] = {}
         self.next_number = 1
         self.refaults = 0  # pages read again that reclaim had taken
@@ -62,11 +58,17 @@ class Filemap:
         return file
 
     def delete(self, file: FileMapping) -> int:
-        """Remove a file with all its pages; returns how many there were. Its XArray dies with it."""
+        """Remove a file with all its pages; returns how many there were. Its tree dies with it."""
         pages = file.truncate(0)
         del self.files[file.number]
         self.mem.unregister_mapping(file)
         return pages
+
+    def use_radix(self, radix: bool) -> None:
+        """Every file's tree is a radix tree from now on, or an XArray. Nobody is inside any of them."""
+        self.index.use_radix(radix)
+        for file in self.files.values():
+            file.i_pages = self.index.change_over(file.i_pages)
 
     def check(self) -> None:
         """Every entry of every tree is a page frame that says so itself, and the other way round."""
@@ -99,16 +101,12 @@ class FileMapping(AddressSpace):
         super().__init__()
         self.filemap = filemap
         self.number = number
-        self.nrpages = 0
-        smp = filemap.smp
-        self.i_pages = XArray(
-            nodes=filemap.nodes,
-            lock=SpinLock(smp, "xa_lock", CPU_XA_LOCK),
-            smp=smp,
-            rcu=filemap.rcu,
-            name=f"file {number}",
-            lock_irq=True,
-        )
+        self.i_pages: PageTree = filemap.index.new_tree(f"file {number}")
+
+    @property
+    def nrpages(self) -> int:
+        """Pages in the cache."""
+        return self.i_pages.nrpages
 
     def read(self, index: int, count: int) -> int:
         """Make ``count`` pages from ``index`` on present, as readahead does; returns how many had to be read."""
@@ -134,28 +132,12 @@ class FileMapping(AddressSpace):
         mem.mapping[pfn] = self.id
         mem.index[pfn] = index
         filemap.smp.advance(READ_NS)
-        xas = XaState(self.i_pages, index)
-        xas.set_update(filemap.workingset.update_node)
-        added = False
-        while True:
-            self.i_pages.xa_lock()
-            old = xas.load()
-            if isinstance(old, int):
-                self.i_pages.xa_unlock()
-                break
-            xas.store(pfn)
-            if not xas.error():
-                self.nrpages += 1
-                added = True
-            self.i_pages.xa_unlock()
-            if not xas.nomem(GFP_KERNEL):
-                break
-        xas.destroy()
-        if not added:
+        told = self.i_pages.add(index, pfn)
+        if told < 0:
             mem.forget_mapping(pfn)
             filemap.page_alloc.free_pages(pfn, 0)
             return False
-        if isinstance(old, XaValue):
+        if told == REFAULTED:
             filemap.refaults += 1
         filemap.vmscan.folio_add_lru(pfn)
         return True
@@ -177,12 +159,12 @@ class FileMapping(AddressSpace):
                 if (filemap.mem.mapping[entry], filemap.mem.index[entry]) != (self.id, at):
                     filemap.vmscan.folio_add_lru(entry)  # it moved before we had it: the frame is somebody else's now
                     continue
-                self.remove(at)
+                self.i_pages.remove(at)
                 filemap.mem.forget_mapping(entry)
                 filemap.page_alloc.free_pages(entry, 0)
                 freed += 1
             else:
-                self.remove(at)
+                self.i_pages.remove(at)
             at += 1
 
     def wait_on_folio(self, index: int, pfn: int) -> None:
@@ -194,33 +176,10 @@ class FileMapping(AddressSpace):
         mem = self.filemap.mem  # no look into the tree: a wait condition must not be a scheduling point itself
         return (mem.mapping[pfn], mem.index[pfn]) == (self.id, index) and not self.filemap.vmscan.on_lru(pfn)
 
-    def remove(self, index: int) -> None:
-        """Take the entry at ``index`` out of the tree (``page_cache_delete``)."""
-        xas = XaState(self.i_pages, index)
-        xas.set_update(self.filemap.workingset.update_node)
-        self.i_pages.xa_lock()
-        if isinstance(xas.store(None), int):
-            self.nrpages -= 1
-        self.i_pages.xa_unlock()
-
     def migrate_folio(self, old: int, new: int, index: int) -> bool:
         """``filemap_migrate_folio``: the tree points at ``new`` from now on."""
-        return self.replace(index, old, new)
+        return self.i_pages.exchange(index, old, new)
 
     def release_folio(self, pfn: int, index: int) -> bool:
         """``__remove_mapping``: reclaim takes the page, a shadow stays."""
-        if not self.replace(index, pfn, value(self.filemap.workingset.pack_shadow())):
-            return False
-        self.nrpages -= 1
-        return True
-
-    def replace(self, index: int, old: int, entry: object) -> bool:
-        """Put ``entry`` where ``old`` is; False when ``old`` is no longer there. Needs no memory."""
-        xas = XaState(self.i_pages, index)
-        xas.set_update(self.filemap.workingset.update_node)
-        self.i_pages.xa_lock()
-        found = xas.load() == old
-        if found:
-            xas.store(entry)
-        self.i_pages.xa_unlock()
-        return found
+        return self.i_pages.exchange(index, pfn, value(self.filemap.workingset.pack_shadow()))

@@ -325,7 +325,7 @@ class KmemCache(CacheBase):
         """
         if self.mobility is None:
             done = DefragPass(self.id, self.name, ratio, self.smp.now)
-            done.note = "the cache is not movable"
+            done.note = self.why_fixed or "the cache is not movable"
             return done
         return self.mobility.defrag(ratio)
 

@@ -19,6 +19,7 @@ from memviz.kernel.kcompactd import Kcompactd
 from memviz.kernel.mmzone import PageAllocConfig
 from memviz.kernel.page import GFP_KERNEL, MAX_PAGE_ORDER, OWNER_HUGE, OWNER_PINNED, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
+from memviz.kernel.page_index import PageIndex
 from memviz.kernel.page_isolation import ContigResult, PageIsolation
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.request import RequestAnatomy, RequestRecorder, watching
@@ -38,7 +39,6 @@ from memviz.kernel.smp_threads import ThreadedSmp
 from memviz.kernel.trace import REQUEST_BEGIN, REQUEST_END, Trace
 from memviz.kernel.vmscan import Vmscan
 from memviz.kernel.workingset import Workingset
-from memviz.kernel.xa_migrate import XaMigrate
 from memviz.kernel.xa_slab import SlabNodeCache
 
 MIN_MEMORY_MIB: Final = 16
@@ -50,6 +50,10 @@ POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "compaction": (("on", "off"), "compaction moves pages together, for requests and in the background"),
     "defrag_mode": (("0", "1"), "vm.defrag_mode (Linux 6.15): never mix migratetypes before memory would run out"),
     "grouping": (("on", "off"), "pages that move and pages that do not are kept in pageblocks of their own"),
+    "page_cache_index": (
+        ("xarray", "radix_tree"),
+        "the tree that finds files' pages; a radix tree's nodes cannot move",
+    ),
     "xa_nodes": (("movable", "fixed"), "XArray nodes move when slabs are defragmented (the thread's proposal)"),
     "dentries": (("evict", "fixed"), "unused dentries and inodes are thrown away when slabs are defragmented"),
     "request_defrag": (("off", "on"), "a request that compaction could not serve defragments slabs before it fails"),
@@ -64,6 +68,7 @@ ORIGINS: Final[dict[str, str]] = {
     "compaction": "Mel Gorman's, Linux 2.6.35. Off: a kernel without CONFIG_COMPACTION.",
     "defrag_mode": "vm.defrag_mode, Linux 6.15. In mainline, 0 by default.",
     "grouping": "Mel Gorman's, Linux 2.6.24. Off: as Linux runs where memory is less than a pageblock a type.",
+    "page_cache_index": "Matthew Wilcox, 28 February 2017: the radix tree is not movable, the XArray is. Linux 4.20.",
     "xa_nodes": "Lameter and Wilcox, linux-mm, 28 February 2017; Tobin Harding's series of 3 June 2019. Never merged.",
     "dentries": "Lameter's slab defragmentation, 2007 to 2017. Al Viro, 3 April 2019: leave what is in use alone.",
     "request_defrag": "The aim of Lameter's mail of 28 February 2017: reliable higher order allocations. Not in Linux.",
@@ -159,12 +164,9 @@ class Machine:
         self.vmscan.start(0)
         self.kcompactd.start(config.cpus - 1)
         self.xa_nodes = SlabNodeCache(self.slub, self.rcu, SLAB_RECLAIM_ACCOUNT)
-        self.filemap = Filemap(
-            self.mem, self.page_alloc, self.vmscan, self.workingset, self.xa_nodes, self.smp, self.rcu
-        )
+        self.page_index = PageIndex(self.xa_nodes, self.slub, self.smp, self.rcu, self.workingset)
+        self.filemap = Filemap(self.mem, self.page_alloc, self.vmscan, self.workingset, self.page_index, self.smp)
         self.dcache = Dcache(self.slub, self.rcu, self.smp, SLAB_RECLAIM_ACCOUNT)
-        self.xa_nodes.replace_on_list = self.workingset.replace_node
-        self.xa_migrate = XaMigrate(self.xa_nodes, self.smp, self.rcu)
         self.mobility: SlabMobility = self.slub.mobility
         self.vmscan.register_shrinker(self.dcache.prune, self.count_dentries)
         self.vmscan.register_shrinker(self.workingset.shrink, self.count_shadow_nodes, seeks=0)
@@ -234,8 +236,11 @@ class Machine:
         return count
 
     def defragment(self, cache: str = "", ratio: int = 30) -> list[DefragPass]:
-        """One pass over ``cache`` ("": every movable one): slabs at most ``ratio`` per cent used are emptied."""
-        chosen = [self.slub.caches[cache]] if cache else [c for c in self.slub.caches.values() if c.movable]
+        """One pass over ``cache`` ("": every movable one): slabs at most ``ratio`` per cent used are emptied.
+
+        A cache that cannot be defragmented has a pass that did nothing and says why."""
+        caches = self.slub.caches
+        chosen = [caches[cache]] if cache else [c for c in caches.values() if c.movable or (c.why_fixed and c.slabs)]
         passes: list[DefragPass] = []
 
         def body() -> None:
@@ -321,6 +326,8 @@ class Machine:
             self.page_alloc.config.group_by_mobility = value == "on"
         elif name == "defrag_mode":
             self.page_alloc.config.defrag_mode = int(value)
+        elif name == "page_cache_index":
+            self.use_page_cache_index(value)
         elif name == "xa_nodes" or (name in ("evacuate", "rcu_wait") and value != before):
             self.setup_xa_nodes()
         elif name == "dentries":
@@ -337,7 +344,15 @@ class Machine:
         policies = self.policies
         barrier = BARRIERS[policies.get("rcu_wait", "pass")]
         options = MobilityOptions(batch=policies.get("evacuate", "batch") == "batch", barrier=barrier)
-        self.xa_migrate.setup_mobility(policies["xa_nodes"] == "movable", options)
+        self.page_index.setup_mobility(policies.get("xa_nodes") == "movable", options)
+
+    def use_page_cache_index(self, value: str) -> None:
+        """Change all files' trees over, once every CPU stands between two operations and so in no tree."""
+        radix = value == "radix_tree"
+        if radix != self.page_index.radix:
+            self.run(0)
+            self.filemap.use_radix(radix)
+            self.setup_xa_nodes()
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
@@ -356,18 +371,27 @@ class Machine:
                 user.check()
 
     def check_nodes(self) -> None:
-        """Every node of every tree is an allocated object of the node cache, each in one tree only."""
+        """Every node of every tree is an allocated object of a node cache, each in one tree only."""
         seen: dict[int, str] = {}
+        held = [0] * len(self.page_index.node_caches)
         for file in self.filemap.files.values():
-            for node in file.i_pages.nodes_in_tree():
-                assert node.array is file.i_pages, f"{node!r} of {file.i_pages.name} says it is in another array"
-                assert node.addr not in seen, f"{node!r} is in {file.i_pages.name} and in {seen[node.addr]}"
-                seen[node.addr] = file.i_pages.name
-        active = self.xa_nodes.cache.stats().active
-        waiting = self.xa_nodes.cache.hidden().rcu
-        assert len(seen) + waiting == active, (
-            f"the trees hold {len(seen)} nodes, {waiting} wait for RCU, but the cache counts {active} in use"
-        )
+            tree = file.i_pages
+            nodes = tree.nodes_in_tree()
+            for node in nodes:
+                assert tree.holds(node), f"{node!r} of {tree.name} says it is in another tree"
+                assert node.addr not in seen, f"{node!r} is in {tree.name} and in {seen[node.addr]}"
+                seen[node.addr] = tree.name
+            for number, cache in enumerate(self.page_index.node_caches):
+                if tree.nodes is cache:
+                    held[number] += len(nodes)
+        for number, cache in enumerate(self.page_index.node_caches):
+            active = cache.cache.stats().active
+            waiting = cache.cache.hidden().rcu
+            aside = self.page_index.preloaded(cache)
+            assert held[number] + waiting + aside == active, (
+                f"the trees hold {held[number]} nodes, {waiting} wait for RCU, {aside} are preloaded,"
+                f" but {cache.cache.name} counts {active} in use"
+            )
 
     def digest(self) -> str:
         """A fingerprint of the whole state, equal for equal histories: 32 hexadecimal digits."""

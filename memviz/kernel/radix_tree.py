@@ -1,22 +1,24 @@
-"""The radix tree before the XArray (``lib/radix-tree.c`` as of 4.10): its callers bring lock and memory.
+"""The radix tree before the XArray (``lib/radix-tree.c`` up to Linux 4.16): its callers bring lock and memory.
 
 Two things about it keep its nodes where they are, and they are the two the thread begins with:
 
-- *The lock is the caller's.* A mutex, a spinlock, with interrupts off or not: the tree cannot know, and a node says
-  nothing of the tree it is in. (4.11 gave the node a pointer to its root; there is no lock in the root either.) Whoever
-  wants to move a node has nothing to shut writers out with. Here ``array`` of such a node is None for ever, so that the
-  node cache's first callback finds it "in no tree yet" and leaves its slab alone.
+- *The lock is the caller's.* A mutex, a spinlock, with interrupts off or not: the tree cannot know. Since 4.11 a node
+  has a pointer to its tree's ``root``, but no lock is to be found there either: whoever wants to move a node has
+  nothing to shut writers out with. Here ``array`` of such a node is None for ever, so that the node cache's first
+  callback would find it "in no tree yet" and leave its slab alone. (4.17 put ``xa_lock`` into the root, on the way to
+  the XArray of 4.20.)
 - *Nodes are preloaded.* A caller that will insert under a spinlock fills a per-CPU stash first, for the worst case: 21
   nodes a CPU. They belong to no tree, and whatever slabs they lie in stay.
 
-The nodes are the same objects from the same cache as the XArray's. Tags are what the XArray calls marks.
+The nodes are the same objects as the XArray's. Tags are what the XArray calls marks.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from memviz.kernel.page import GFP_ATOMIC, GFP_DIRECT_RECLAIM, GFP_KERNEL
+from memviz.kernel.page import GFP_ATOMIC
+from memviz.kernel.radix_preload import RADIX_TREE_PRELOAD_SIZE, RadixTreePreload
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.smp import Smp
 from memviz.kernel.xa_debug import xa_dump
@@ -36,9 +38,9 @@ from memviz.kernel.xa_node import (
     max_index,
 )
 
+__all__ = ["EEXIST", "RADIX_TREE_PRELOAD_SIZE", "RadixTree", "RadixTreeError", "RadixTreePreload"]
+
 EEXIST: Final = 17
-RADIX_TREE_MAX_PATH: Final = 11  # levels of 6 bits in an index of 64
-RADIX_TREE_PRELOAD_SIZE: Final = 2 * RADIX_TREE_MAX_PATH - 1
 
 
 class RadixTreeError(Exception):
@@ -49,70 +51,12 @@ class RadixTreeError(Exception):
         self.errno = errno
 
 
-class RadixTreePreload:
-    """``radix_tree_preloads``: a stash of nodes on each CPU, shared by all trees of a machine."""
-
-    def __init__(self, nodes: NodeCache, smp: Smp | None = None) -> None:
-        self.nodes = nodes
-        self.smp = smp
-        self.stash: list[list[XaNode]] = [[] for _ in range(smp.nr_cpus if smp is not None else 1)]
-
-    def this_cpu(self) -> list[XaNode]:
-        """The stash of the CPU that runs now."""
-        return self.stash[self.smp.this_cpu().id if self.smp is not None else 0]
-
-    def preload(self, gfp: int = GFP_KERNEL) -> bool:
-        """``radix_tree_preload()``: fill this CPU's stash so that an insertion can't fail, and disable preemption.
-
-        ``gfp`` must allow to sleep. False: no memory, and preemption stays on. Else call ``preload_end()``."""
-        if not gfp & GFP_DIRECT_RECLAIM:
-            raise ValueError(f"Preloading with gfp {gfp:#x} can't sleep: use maybe_preload() there.")
-        while len(self.this_cpu()) < RADIX_TREE_PRELOAD_SIZE:
-            node = self.nodes.alloc(gfp)  # may sleep, and go on on a CPU whose stash is full by now
-            if node is None:
-                return False
-            if len(self.this_cpu()) < RADIX_TREE_PRELOAD_SIZE:
-                self.this_cpu().append(node)
-            else:
-                self.nodes.free(node)
-        self._preempt(1)
-        return True
-
-    def maybe_preload(self, gfp: int) -> bool:
-        """``radix_tree_maybe_preload()``: ``preload()``, or only disable preemption where sleeping is forbidden."""
-        if gfp & GFP_DIRECT_RECLAIM:
-            return self.preload(gfp)
-        self._preempt(1)
-        return True
-
-    def preload_end(self) -> None:
-        """The insertion is done; what is left of the stash stays for the next."""
-        self._preempt(-1)
-
-    def take(self) -> XaNode | None:
-        """A preloaded node of this CPU, None when it has none."""
-        stash = self.this_cpu()
-        return stash.pop() if stash else None
-
-    def preloaded(self) -> list[XaNode]:
-        """All stashed nodes: allocated, in no tree, immovable."""
-        return [node for stash in self.stash for node in stash]
-
-    def drain(self, cpu: int) -> None:
-        """The CPU goes away (``radix_tree_cpu_dead``): its nodes go back."""
-        while self.stash[cpu]:
-            self.nodes.free(self.stash[cpu].pop())
-
-    def _preempt(self, by: int) -> None:
-        if self.smp is not None:
-            self.smp.this_cpu().preempt += by
-
-
 class RadixTree:
     """``struct radix_tree_root``. Every change needs the caller's lock, lookups the RCU read lock or the caller's.
 
     ``rnode``: None, a node, or the item of index 0. ``preload``: where nodes come from when the slab has none; without
-    it an insertion may fail with ENOMEM. ``gfp``: how nodes are asked for under the caller's lock.
+    it an insertion may fail with ENOMEM. ``gfp``: how nodes are asked for under the caller's lock. ``update(node)``
+    hears of every change of a node's counts (in Linux an argument of the calls that change them).
     """
 
     def __init__(
@@ -123,6 +67,7 @@ class RadixTree:
         smp: Smp | None = None,
         rcu: Rcu | None = None,
         name: str = "",
+        update: UpdateNode | None = None,
     ) -> None:
         self.nodes: NodeCache = nodes if nodes is not None else NodeCache()
         self.preload = preload
@@ -130,6 +75,7 @@ class RadixTree:
         self.smp = smp
         self.rcu = rcu
         self.name = name
+        self.update = update
         self.rnode: object = None
         self.tags: int = 0  # bit t: something in the tree has tag t
 
@@ -161,6 +107,7 @@ class RadixTree:
         while isinstance(entry, XaNode):
             node = entry
             if smp is not None:
+                smp.current.xa_node = node
                 smp.point("radix_tree_descend")
             entry = node.slots[(index >> node.shift) & XA_CHUNK_MASK]
         return node, entry
@@ -170,35 +117,50 @@ class RadixTree:
         if self.rcu is not None:
             self.rcu.read_lock()
         found: list[tuple[int, object]] = []
-        root = self.rnode
-        if isinstance(root, XaNode):
-            if first <= max_index(root):
-                self._gather(root, 0, first, max_items, tag, found)
-        elif root is not None and first == 0 and max_items and (tag is None or self.tagged(tag)):
-            found.append((0, root))
+        while not self._gather_from(first, max_items, tag, found):
+            if found:
+                first = found[-1][0] + 1
         if self.rcu is not None:
             self.rcu.read_unlock()
         return found
 
+    def _gather_from(self, first: int, max_items: int, tag: int | None, found: list[tuple[int, object]]) -> bool:
+        """Collect from the root down. False: what it stood on has left the tree, go on from the root."""
+        if self.smp is not None:
+            self.smp.point("radix_tree_load_root")
+        root = self.rnode
+        if isinstance(root, XaNode):
+            if first <= max_index(root):
+                return self._gather(root, 0, first, max_items, tag, found)
+        elif root is not None and first == 0 and max_items and (tag is None or self.tagged(tag)):
+            found.append((0, root))
+        return True
+
     def _gather(
         self, node: XaNode, base: int, first: int, n: int, tag: int | None, found: list[tuple[int, object]]
-    ) -> None:
-        """Collect what is below ``node``, whose slot 0 has index ``base``."""
+    ) -> bool:
+        """Collect what is below ``node``, whose slot 0 has index ``base``. False: start again at the root."""
+        smp = self.smp
         offset = (first - base) >> node.shift if first > base else 0
         while offset < XA_CHUNK_SIZE and len(found) < n:
             if tag is not None:
                 offset = find_next_mark(node.marks[tag], offset)
                 if offset == XA_CHUNK_SIZE:
-                    return
-            if self.smp is not None:
-                self.smp.point("radix_tree_next_chunk")
+                    return True
+            if smp is not None:
+                smp.current.xa_node = node
+                smp.point("radix_tree_next_chunk")
             entry = node.slots[offset]
             index = base + (offset << node.shift)
             if isinstance(entry, XaNode):
-                self._gather(entry, index, first, n, tag, found)
-            elif entry is not None and entry is not RETRY:
+                if not self._gather(entry, index, first, n, tag, found):
+                    return False
+            elif entry is RETRY:
+                return False
+            elif entry is not None:
                 found.append((index, entry))
             offset += 1
+        return True
 
     # Insertion.
 
@@ -220,6 +182,8 @@ class RadixTree:
         node.count += 1
         if isinstance(item, XaValue):
             node.nr_values += 1
+        if self.update is not None:
+            self.update(node)
 
     def _exists(self, index: int) -> RadixTreeError:
         return RadixTreeError(EEXIST, f"{self!r} holds an item at {index} already: delete or replace it.")
@@ -279,7 +243,8 @@ class RadixTree:
         node.count = 0
         node.nr_values = 0
         node.parent = parent
-        node.array = None  # what nobody can find out cannot be moved
+        node.array = None  # it says no lock: what nobody can find out cannot be moved
+        node.root = self
         return node
 
     def _publish(self, node: XaNode | None, offset: int, entry: object) -> None:
@@ -292,25 +257,26 @@ class RadixTree:
 
     # Replacement and deletion.
 
-    def replace(self, index: int, item: object, update: UpdateNode | None = None) -> object:
-        """Put ``item`` where an item is, and return that; KeyError where none is. ``update(node)`` hears of counts."""
+    def replace(self, index: int, item: object) -> object:
+        """Put ``item`` where an item is, and return that; KeyError where none is."""
         node, old = self._find(index)
         if old is None:
             raise KeyError(f"{self!r} holds nothing at {index}: insert it.")
         self._publish(node, (index >> node.shift) & XA_CHUNK_MASK if node is not None else 0, item)
         if node is not None:
             node.nr_values += isinstance(item, XaValue) - isinstance(old, XaValue)
-            if update is not None:
-                update(node)
+            if self.update is not None:
+                self.update(node)
         return old
 
-    def delete(self, index: int, update: UpdateNode | None = None) -> object:
+    def delete(self, index: int) -> object:
         """Remove and return the item at ``index`` (None: there was none), with its tags and the nodes it needed."""
         node, item = self._find(index)
         if item is None:
             return None
         for tag in range(XA_MAX_MARKS):
-            self.tag_clear(index, tag)
+            if self.tagged(tag):
+                self.tag_clear(index, tag)
         if node is None:
             self._publish(None, 0, None)
             return item
@@ -318,8 +284,8 @@ class RadixTree:
         node.count -= 1
         if isinstance(item, XaValue):
             node.nr_values -= 1
-        if update is not None:
-            update(node)
+        if self.update is not None:
+            self.update(node)
         self._delete_empty(node)
         return item
 
@@ -350,7 +316,11 @@ class RadixTree:
                 child.parent = None
             self._publish(None, 0, child)
             if not isinstance(child, XaNode):
+                node.count = 0
+                node.nr_values = 0
                 node.slots[0] = RETRY  # readers who stand here must start again at the root
+                if self.update is not None:
+                    self.update(node)
             self.nodes.free_rcu(node)
             if not isinstance(child, XaNode):
                 return
@@ -401,6 +371,10 @@ class RadixTree:
         """Does the tree hold nothing?"""
         return self.rnode is None
 
+    def top(self) -> object:
+        """What the root has: the top node, None, or the item that is all there is."""
+        return self.rnode
+
     def nodes_in_tree(self) -> list[XaNode]:
         """All nodes, parents before their children, each level in the order of indices."""
         nodes: list[XaNode] = [self.rnode] if isinstance(self.rnode, XaNode) else []
@@ -412,12 +386,14 @@ class RadixTree:
         """The tree as one line, in the format of ``XArray.dump()``."""
         return xa_dump(self.rnode)
 
-    def check(self) -> None:
-        """Verify counts, parents, offsets and tags; AssertionError says in a sentence what is wrong where."""
+    def check(self, tight: bool = False) -> None:
+        """Verify counts, parents, offsets and tags; AssertionError says in a sentence what is wrong where. ``tight``:
+        no node may be empty either."""
         for node in self.nodes_in_tree():
             assert node.array is None, f"{node!r} is in a radix tree, but says it is in {node.array!r}."
+            assert node.root is self, f"{node!r} is in {self!r}, but says its root is {node.root!r}."
             present = [entry for entry in node.slots if entry is not None]
-            assert present, f"{node!r} is empty: it should have been freed."
+            assert present or not tight, f"{node!r} is empty: it should have been freed."
             assert node.count == len(present), f"{node!r} counts {node.count} entries: there are {len(present)}."
             for offset in range(XA_CHUNK_SIZE):
                 self._check_slot(node, offset, node.slots[offset])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from memviz.kernel.radix_pages import RadixPages
 from memviz.kernel.smp import Smp
 from memviz.kernel.xa_node import XA_RCU_FREE, XaNode
 from memviz.kernel.xarray import xa_delete_node
@@ -35,7 +36,7 @@ class Workingset:
         return self.evictions
 
     def update_node(self, node: XaNode) -> None:
-        """Called by the XArray whenever a node's counts change, lock held (``workingset_update_node``)."""
+        """Called by the tree whenever a node's counts change, lock held (``workingset_update_node``)."""
         if node.count and node.count == node.nr_values:
             if node.private_list is None:
                 node.private_list = self
@@ -60,6 +61,12 @@ class Workingset:
             if len(self.shadow_nodes) <= self.max_nodes:
                 break
             node = next(iter(self.shadow_nodes))
+            root = node.root
+            if isinstance(root, RadixPages):
+                if root.delete_shadow_node(node):
+                    freed += 1
+                    self.nodereclaim += 1
+                continue
             array = node.array
             if array is None or array is XA_RCU_FREE:
                 raise AssertionError(f"{node!r} is on the shadow list and in no tree")

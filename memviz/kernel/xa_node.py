@@ -149,7 +149,8 @@ class XaNode:
     slots that are not NULL, ``nr_values`` the values and the siblings of values among them. ``marks`` are three bitmaps
     of 64 bits. ``array`` is the array it is in: None since construction, ``XA_RCU_FREE`` once it waits to be freed.
     ``private_list`` is the list of the user it is on (the page cache's shadow nodes), None when on none. ``addr`` is
-    its address in slab memory, 0 when it lives in no slab.
+    its address in slab memory, 0 when it lives in no slab. ``root`` is the radix tree that it is in
+    (``struct radix_tree_node``, 4.11 to 4.19), None in an array.
     """
 
     def __init__(self, addr: int = 0) -> None:
@@ -162,6 +163,7 @@ class XaNode:
         self.slots: list[object] = [None] * XA_CHUNK_SIZE
         self.marks: list[int] = [0, 0, 0]
         self.private_list: object = None
+        self.root: object = None
         self.addr: int = addr
 
     def clear(self) -> None:
@@ -170,6 +172,7 @@ class XaNode:
         self.slots = [None] * XA_CHUNK_SIZE
         self.marks = [0, 0, 0]
         self.private_list = None
+        self.root = None
 
     def __repr__(self) -> str:
         return f"<XaNode {self.addr:#x} shift {self.shift} offset {self.offset} count {self.count}>"

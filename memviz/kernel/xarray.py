@@ -236,6 +236,10 @@ class XArray(XArrayLocked):
         """Has the array no entries, not even reserved ones?"""
         return self.head is None
 
+    def top(self) -> object:
+        """The head: the top node, None, or the entry that is all there is."""
+        return self.head
+
     def nodes_in_tree(self) -> list[XaNode]:
         """All nodes, parents before their children, each level in the order of indices."""
         nodes: list[XaNode] = [self.head] if isinstance(self.head, XaNode) else []

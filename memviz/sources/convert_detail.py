@@ -12,7 +12,8 @@ from memviz.kernel.page import (
     PG_HEAD,
     PG_PINNED,
 )
-from memviz.kernel.slab import SLOT_FREE, Slab
+from memviz.kernel.radix_tree import RadixTree
+from memviz.kernel.slab import SLOT_FREE, SLOT_RCU, Slab
 from memviz.kernel.xa_node import XaNode
 from memviz.kernel.xarray import XArray
 from memviz.snapshot import PageDetail
@@ -76,8 +77,11 @@ def _object_name(slab: Slab, slot: int) -> str:
     """What an object of the slab is, in words; empty when it says nothing about itself."""
     content = slab.contents[slot] if slab.contents else None
     if isinstance(content, XaNode):
-        if isinstance(content.array, XArray):
-            return f"{content.array.name}, index {first_index(content):#x}"
-        return "a node that waits for RCU"
+        if slab.live[slot] == SLOT_RCU:
+            return "a node that waits for RCU"
+        tree = content.array if content.root is None else content.root
+        if isinstance(tree, (XArray, RadixTree)):
+            return f"{tree.name}, index {first_index(content):#x}"
+        return "a node in no tree yet"
     name = getattr(content, "name", "")
     return str(name) if name else ""

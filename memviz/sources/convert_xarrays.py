@@ -1,4 +1,5 @@
-"""XArrays of a simulated machine (a page cache each) and the nodes of the one in focus, as a Snapshot holds them."""
+"""XArrays or radix trees of a simulated machine (a page cache each), and the nodes of the one in focus, as a Snapshot
+holds them."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ from typing import Final, Protocol
 import numpy as np
 
 from memviz.kernel.filemap import Filemap, FileMapping
+from memviz.kernel.radix_tree import RadixTree
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.slub import Slub
 from memviz.kernel.trace import XA_NODE_MOVED
-from memviz.kernel.xa_node import ALL_MARKED, XA_CHUNK_SHIFT, XA_CHUNK_SIZE, XA_RCU_FREE, XaHead, XaNode
+from memviz.kernel.xa_node import ALL_MARKED, XA_CHUNK_SHIFT, XA_CHUNK_SIZE, XA_RCU_FREE, NodeCache, XaNode
 from memviz.kernel.xa_slab import SlabNodeCache
 from memviz.snapshot import NODE_DTYPE, NODE_IN_TREE, NODE_MOVED, NODE_NEW, NODE_RCU, Structured, XArrayInfo
 from memviz.sources import convert_slabs
@@ -25,21 +27,33 @@ FREED_MAX: Final = 2048
 MAX_HEIGHT: Final = 11
 
 
+class Tree(Protocol):
+    """An XArray or a radix tree."""
+
+    nodes: NodeCache
+
+    def top(self) -> object:
+        """The top node, or what there is in its place."""
+
+
 class HasTree(Protocol):
-    """A file, or something else with an XArray like its page cache."""
+    """A file, or something else with a tree like its page cache."""
 
     @property
-    def i_pages(self) -> XaHead: ...
+    def i_pages(self) -> Tree: ...
 
 
 NodeRow = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 
 
-def info(file: FileMapping, movable: bool) -> XArrayInfo:
-    """One file's XArray."""
-    head = file.i_pages.head
+def info(file: FileMapping) -> XArrayInfo:
+    """One file's tree."""
+    nodes = file.i_pages.nodes
+    movable = isinstance(nodes, SlabNodeCache) and nodes.cache.movable
+    head = file.i_pages.top()
     height = head.shift // XA_CHUNK_SHIFT + 1 if isinstance(head, XaNode) else 0
-    return XArrayInfo(file.number, file.i_pages.name, count_nodes(head), height, file.nrpages, movable)
+    name = file.i_pages.name + (" (radix tree)" if isinstance(file.i_pages, RadixTree) else "")
+    return XArrayInfo(file.number, name, count_nodes(head), height, file.nrpages, movable)
 
 
 def count_nodes(entry: object) -> int:
@@ -51,19 +65,18 @@ def count_nodes(entry: object) -> int:
     return 1 + sum(count_nodes(slot) for slot in entry.slots if slot is not None)
 
 
-def largest(filemap: Filemap, movable: bool) -> tuple[XArrayInfo, ...]:
+def largest(filemap: Filemap) -> tuple[XArrayInfo, ...]:
     """The files with the most pages, largest first; at most ``LISTED``."""
     files = heapq.nlargest(LISTED, filemap.files.values(), key=lambda file: (file.nrpages, -file.number))
-    return tuple(info(file, movable) for file in files)
+    return tuple(info(file) for file in files)
 
 
 class NodeWatch:
     """Nodes of a machine as somebody sees them who looks again and again: also those that have left their tree and wait
     for RCU, those that no reader can reach yet, and who stands where."""
 
-    def __init__(self, rcu: Rcu, cache: SlabNodeCache, slub: Slub) -> None:
+    def __init__(self, rcu: Rcu, slub: Slub) -> None:
         self._rcu = rcu
-        self._cache = cache
         self._slub = slub
         self._left: dict[int, XaNode] = {}
         self.moved: frozenset[int] = frozenset()
@@ -87,13 +100,17 @@ class NodeWatch:
         readers = self._readers()
         at: dict[int, tuple[int, int]] = {}  # address -> row, first index
         rows: list[NodeRow] = []
-        for node, parent, index in in_tree(file.i_pages.head):
+        tree = file.i_pages
+        for node, parent, index in in_tree(tree.top()):
             at[node.addr] = len(rows), index
             state = NODE_MOVED if node.addr in self.moved else NODE_IN_TREE
             rows.append(node_row(node, parent, index, state, readers.get(node.addr, 0)))
-        outside = [(node, NODE_RCU) for node in freed if self._home(node) is file.i_pages]
-        recent = {node.addr: node for node in self._cache.recent if node.array is file.i_pages}
-        outside.extend((node, NODE_NEW) for addr, node in recent.items() if addr not in at)
+        home: object = tree
+        outside = [(node, NODE_RCU) for node in freed if self._home(node) is home]
+        waiting = {node.addr for node, _ in outside}
+        handed_out = tree.nodes.recent if isinstance(tree.nodes, SlabNodeCache) else ()
+        recent = {node.addr: node for node in handed_out if home in (node.array, node.root)}
+        outside.extend((node, NODE_NEW) for addr, node in recent.items() if addr not in at and addr not in waiting)
         for node, state in outside:
             parent, index = self._place(node, at)
             rows.append(node_row(node, parent, index, state, readers.get(node.addr, 0)))
@@ -115,8 +132,10 @@ class NodeWatch:
                 readers[node.addr] = readers.get(node.addr, 0) | 1 << min(cpu.id, 7)
         return readers
 
-    def _home(self, node: XaNode) -> XaHead | None:
-        """The array that a freed node was in, as far as what it still points at tells; None: nothing tells."""
+    def _home(self, node: XaNode) -> object:
+        """The tree that a freed node was in, as far as what it still points at tells; None: nothing tells."""
+        if node.root is not None:
+            return node.root
         found: XaNode | None = node
         for _ in range(2 * MAX_HEIGHT):
             if found is None:

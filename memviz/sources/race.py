@@ -200,7 +200,7 @@ class RaceSource:
         """A run that went back is a machine anew: what happened in it is told again."""
         self._lab = self.stepper.lab
         self._event_seq = 0
-        self._watch = NodeWatch(self._lab.rcu, self._lab.nodes, self._lab.slub)
+        self._watch = NodeWatch(self._lab.rcu, self._lab.slub)
 
     def _race(self, stands: tuple[Stand, ...]) -> Race:
         case, variant, stepper = self.case, self.variant, self.stepper

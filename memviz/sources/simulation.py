@@ -18,6 +18,7 @@ import msgspec
 from memviz import scenario as scenarios
 from memviz.analysis.contiguity import Contiguity
 from memviz.kernel.page import MAX_PAGE_ORDER
+from memviz.kernel.page_index import RADIX_TREE_NODE
 from memviz.snapshot import U8, Cache, DefragReport, Focus, Guide, Outcome, Pages, Snapshot, Structured, XArrayInfo
 from memviz.sources import controls, convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
 from memviz.sources.base import (
@@ -106,7 +107,7 @@ class SimulationSource:
         self._busy = False
         self._look: Callable[[], None] = _nobody
         self._unhurried = Unhurried(self.machine)
-        self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.xa_nodes, self.machine.slub)
+        self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.slub)
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self._speed = 0
@@ -116,7 +117,7 @@ class SimulationSource:
         self._pages: Pages | None = None
         self._caches: Detail[tuple[Cache, ...]] = Detail(lambda: convert_slabs.caches(self.machine.slub))
         self._slabs: Detail[tuple[Structured, U8]] = Detail(
-            lambda: convert_slabs.slabs_and_objects(self.machine.slub, self.focus.cache)
+            lambda: convert_slabs.slabs_and_objects(self.machine.slub, self._effective_focus().cache)
         )
         self._xarrays: Detail[tuple[XArrayInfo, ...]] = Detail(self._make_xarrays)
         self._nodes: Detail[Structured] = Detail(self._make_nodes)
@@ -365,7 +366,7 @@ class SimulationSource:
             lost_events=lost,
             request=convert_request.anatomy(machine.requests[-1]) if machine.requests else None,
             defrag=self._defrag,
-            focus=self.focus,
+            focus=self._effective_focus(),
             detail=page_detail(machine, self.focus.pfn),
             outcomes=self._outcomes,
             policies=tuple(machine.policies.items()),
@@ -375,8 +376,15 @@ class SimulationSource:
             controls=controls.of(self.machine, self.workloads),
         )
 
+    def _effective_focus(self) -> Focus:
+        """The focus. Where there is no xa_node, as files have radix trees, those trees' nodes are shown instead."""
+        caches = self.machine.slub.caches
+        if self.focus.cache == "xa_node" and RADIX_TREE_NODE in caches and not caches["xa_node"].slabs:
+            return self.focus._replace(cache=RADIX_TREE_NODE)
+        return self.focus
+
     def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
-        return convert_xarrays.largest(self.machine.filemap, self.machine.policies.get("xa_nodes") == "movable")
+        return convert_xarrays.largest(self.machine.filemap)
 
     def _make_nodes(self) -> Structured:
         files = self.machine.filemap.files

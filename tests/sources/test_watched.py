@@ -125,7 +125,7 @@ def test_nodes_that_wait_for_rcu_hang_beside_the_tree(scenario: str) -> None:
     source.command(1, Step(1200))
     machine = source.machine
     files = list(machine.filemap.files.values())
-    watch = NodeWatch(machine.rcu, machine.xa_nodes, machine.slub)
+    watch = NodeWatch(machine.rcu, machine.slub)
     seq = machine.trace.seq
     freed: set[int] = set()
     beside = 0
