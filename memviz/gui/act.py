@@ -75,6 +75,6 @@ def why_not(act: Act, now: Situation) -> str:
 
 def key_words(act: Act) -> str:
     """The keys of a row as people read them: ``Ctrl+K``."""
-    names = {"Right": "→", "Escape": "Esc"}
+    names = {"Right": "→", "Left": "←", "Up": "↑", "Down": "↓", "Escape": "Esc"}
     words = ("+".join(names.get(part, part) for part in key.split("+")) if key != "+" else key for key in act.keys)
     return " or ".join(words)

@@ -8,6 +8,7 @@ import traceback
 from PySide6.QtCore import QElapsedTimer, QObject, Slot
 
 from memviz.gui.docks import Docks
+from memviz.gui.panel import Waiting
 from memviz.gui.session import Session
 
 
@@ -29,6 +30,9 @@ class Feed(QObject):
     def show(self) -> None:
         """Give the newest snapshot to the views that can be seen and whose time has come."""
         snapshot, now_ms = self._session.snapshot, self._clock.elapsed()
+        waiting = self._waiting()
+        for dock in self._docks.all.values():
+            dock.view.waiting = waiting
         if snapshot is None:
             return
         for dock in self._docks.all.values():
@@ -47,6 +51,13 @@ class Feed(QObject):
                 dock.fail()
                 self._session.trouble += f"{view.title}:\n{traceback.format_exc()}\n"
                 sys.excepthook(*sys.exc_info())
+
+    def _waiting(self) -> Waiting:
+        if self._session.snapshot is not None:
+            return ""
+        if self._session.failure:
+            return "failed"
+        return "nothing" if self._session.client is None else "starting"
 
     def forget(self) -> None:
         """Another source was opened: all panels are due."""

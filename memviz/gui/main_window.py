@@ -85,6 +85,7 @@ class MainWindow(OpensRuns):
         self.memory = MemoryCommands(self)
         self.set_order(self._order)
         self._paint()
+        self._session_changed()
         geometry, state = settings.layout()
         self._restore(geometry, state)
 

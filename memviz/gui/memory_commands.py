@@ -82,7 +82,7 @@ class RealMachineDialog(Dialog):
 
     def __init__(self, window: MainWindow, question: Question, caches: tuple[str, ...] = (), cache: str = "") -> None:
         """``caches``: one of them is to be chosen, at first ``cache``."""
-        super().__init__(window, question.title, 620, 300)
+        super().__init__(window, question.title, 620, 240)
         self.setObjectName("real_machine_dialog")
         self.setWindowModality(Qt.WindowModality.WindowModal)
         title = QLabel(question.title)
@@ -91,6 +91,7 @@ class RealMachineDialog(Dialog):
         form = QFormLayout()
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
         form.setVerticalSpacing(9)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignTop)
         self.cache = Chooser()
         self.cache.setAccessibleName("Which cache")
         self.cache.setObjectName("shrink_cache")
@@ -103,7 +104,11 @@ class RealMachineDialog(Dialog):
             label = QLabel(words)
             label.setWordWrap(True)
             label.setMinimumWidth(430)
-            form.addRow(f"<b>{name}</b>", label)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
+            head = QLabel(name)
+            head.setFont(window.theme.font("bold"))
+            head.setAlignment(Qt.AlignmentFlag.AlignTop)
+            form.addRow(head, label)
         self.box.addLayout(form)
         self.box.addStretch(1)
         self.cancel = QPushButton("Cancel")
@@ -121,6 +126,7 @@ class RealMachineDialog(Dialog):
         self.go.clicked.connect(self.accept)
         self.cancel.clicked.connect(self.reject)
         self.setAccessibleDescription(" ".join(self.texts))
+        self.adjustSize()
 
 
 class MemoryCommands(QObject):

@@ -6,11 +6,22 @@ A view is a ``View``: it paints or lays out its content in itself, sets ``header
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from html import escape
+from typing import ClassVar, Final, Literal
 
 from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QFont, QFontMetricsF, QImage, QPainter, QPaintEvent, QPen, QTextLayout
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtGui import (
+    QContextMenuEvent,
+    QFont,
+    QFontMetricsF,
+    QHelpEvent,
+    QImage,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QTextLayout,
+)
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QToolTip, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
 from memviz.gui.render.tables import Parts, Table
@@ -20,6 +31,12 @@ from memviz.snapshot import Snapshot
 
 HEADER_HEIGHT: Final = 34
 MARGIN: Final = 11
+Waiting = Literal["", "nothing", "starting", "failed"]
+_WAITING: Final = {
+    "nothing": ("Nothing is open", "Ctrl+N: choose a scenario · Ctrl+O: open a recording"),
+    "starting": ("Starting …", ""),
+    "failed": ("It failed before there was anything to show", "The line at the top says why"),
+}
 
 
 class PanelHeader(QWidget):
@@ -33,6 +50,8 @@ class PanelHeader(QWidget):
         self._theme = theme
         self._title = title
         self._subtitle = ""
+        self.what = ""
+        """What the panel shows, in a sentence."""
         self.setFixedHeight(HEADER_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(title)
@@ -84,6 +103,14 @@ class PanelHeader(QWidget):
         self.add_widget(button)
         return button
 
+    def event(self, event: QEvent) -> bool:
+        """Beside the pointer: all of the subtitle, which may be cut, and what the panel shows."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            words = [f"<b>{escape(self._title)}</b> {escape(self._subtitle)}", escape(self.what)]
+            QToolTip.showText(event.globalPos(), "<br>".join(part for part in words if part), self)
+            return True
+        return super().event(event)
+
     def minimumSizeHint(self) -> QSize:
         """As wide as the buttons and the start of the title."""
         return QSize(self._row.minimumSize().width() + 40, HEADER_HEIGHT)
@@ -126,6 +153,8 @@ class View(QWidget):
     ident: ClassVar[str] = ""
     """Object name, key in settings and in tests."""
     title: ClassVar[str] = ""
+    what: ClassVar[str] = ""
+    """What the panel shows, for somebody who sees it for the first time; beside the pointer on its title."""
     empty: ClassVar[str] = "Nothing to show yet"
     """What is drawn while there is no data, in words."""
     period_ms: ClassVar[int] = 0
@@ -138,9 +167,11 @@ class View(QWidget):
         self.selection = selection
         self.theme = theme
         self.snapshot: Snapshot | None = None
+        self._waiting: Waiting = ""
         self.setObjectName(self.ident)
         self.setAccessibleName(self.title)
         self.header = PanelHeader(self.title, theme, self)
+        self.header.what = self.what
         self.header.hide()
         theme.changed.connect(self.theme_changed)
 
@@ -179,10 +210,25 @@ class View(QWidget):
         self.header.update()
         self.update()
 
+    @property
+    def waiting(self) -> Waiting:
+        """Why there is no snapshot yet; empty: there is one."""
+        return self._waiting
+
+    @waiting.setter
+    def waiting(self, why: Waiting) -> None:
+        if why != self._waiting:
+            self._waiting = why
+            self.update()
+
+    def empty_words(self, hint: str = "") -> tuple[str, str]:
+        """What is missing, and what to do about that."""
+        return _WAITING.get(self._waiting, (self.empty, hint))
+
     def paint_empty(self, painter: QPainter, hint: str = "", rect: QRectF | None = None) -> None:
         """Draw the empty state: what is missing, and below it what to do about that."""
         area = QRectF(self.rect()) if rect is None else rect
-        draw_empty(painter, area, self.theme, self.empty, hint)
+        draw_empty(painter, area, self.theme, *self.empty_words(hint))
 
 
 def draw_empty(painter: QPainter, area: QRectF, theme: Theme, headline: str, hint: str = "") -> None:

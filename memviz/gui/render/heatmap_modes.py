@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memviz.gui.render.numbers import percent
+from memviz.gui.render.numbers import bytes_of_frames, percent
 from memviz.gui.render.tokens import Tokens
 from memviz.kernel.page import (
     MIGRATE_TYPES,
@@ -401,7 +401,7 @@ def legend(one: Mode, per_rank: npt.NDArray[np.int64], managed: int) -> tuple[Le
         page_class = one.classes[rank]
         frames = int(per_rank[rank])
         if frames or page_class.lasting:
-            share = percent(frames, managed) if page_class.managed else f"{frames:,}"
+            share = percent(frames, managed) if page_class.managed else bytes_of_frames(frames)
             entries.append(LegendEntry(rank, page_class.label, frames, share))
     return tuple(entries)
 

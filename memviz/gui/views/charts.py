@@ -50,6 +50,10 @@ class ChartsView(View):
 
     ident: ClassVar[str] = "charts"
     title: ClassVar[str] = "Charts"
+    what: ClassVar[str] = (
+        "Figures over time. The wheel zooms these charts and the timeline together; a click sets the time "
+        "cursor in all panels."
+    )
     empty: ClassVar[str] = "Nothing has happened yet"
     period_ms: ClassVar[int] = 100
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Plus, Qt.Key.Key_Minus})
@@ -199,20 +203,30 @@ class ChartsView(View):
         return pen
 
     def _paint_legend(self, painter: QPainter) -> None:
-        x = float(_LEFT)
         painter.setFont(self.theme.font("small"))
-        for number, curve in enumerate(self.curves()):
-            last = int(curve.values[-1]) if curve.values.size else -1
-            value = "–" if last < 0 else f"{last / 1000:.2f}" if self.chart == "indices" else f"{last / 10:.0f} %"
-            words = f"{curve.name} {value}"
-            width = painter.fontMetrics().horizontalAdvance(words)
-            if x + width + 26 > self.width():
-                break
+        metrics = painter.fontMetrics()
+        curves = self.curves()
+        wordings = [f"{one.name} {self._value_words(one)}" for one in curves]
+        room, line, gap = self.width() - 4.0 - _LEFT, 18.0, 16.0
+        if sum(metrics.horizontalAdvance(words) + line + 4 + gap for words in wordings) > room + gap:
+            # Every curve keeps a name: shorter lines and names, then no values.
+            line, gap = 12.0, 8.0
+            wordings = [_short(one.name) + f" {self._value_words(one)}" for one in curves]
+        if sum(metrics.horizontalAdvance(words) + line + 4 + gap for words in wordings) > room + gap:
+            wordings = [_short(one.name) for one in curves]
+        x = float(_LEFT)
+        for number, words in enumerate(wordings):
+            width = metrics.horizontalAdvance(words)
             painter.setPen(self._pen(number))
-            painter.drawLine(QPointF(x, 10), QPointF(x + 18, 10))
+            painter.drawLine(QPointF(x, 10), QPointF(x + line, 10))
             painter.setPen(self.theme.color("ui.text"))
-            painter.drawText(QRectF(x + 22, 2, width + 4, 16), Qt.AlignmentFlag.AlignVCenter, words)
-            x += width + 38
+            painter.drawText(QRectF(x + line + 4, 2, width + 4, 16), Qt.AlignmentFlag.AlignVCenter, words)
+            x += line + 4 + width + gap
+
+    def _value_words(self, curve: Curve) -> str:
+        """What the curve's value is now."""
+        last = int(curve.values[-1]) if curve.values.size else -1
+        return "–" if last < 0 else f"{last / 1000:.2f}" if self.chart == "indices" else f"{last / 10:.0f} %"
 
     def _paint_cursor(self, painter: QPainter) -> None:
         time_ns = self.selection.now.time_ns
@@ -260,7 +274,9 @@ class ChartsView(View):
             painter.drawText(QRectF(column.left(), area.bottom() + 2, width, _BOTTOM - 2), _CENTER, str(order))
         painter.setPen(self.theme.color("ui.muted"))
         words = "of all requests; ✗ without a bar: failed allocations of the workload"
-        painter.drawText(QRectF(area.left(), 0, area.width(), 16), Qt.AlignmentFlag.AlignLeft, words)
+        if painter.fontMetrics().horizontalAdvance(words) > self.width() - 8:
+            words = "of all requests; ✗ alone: failed allocations"
+        painter.drawText(QRectF(4, 0, self.width() - 8, 16), Qt.AlignmentFlag.AlignHCenter, words)
 
     def _fill(self, name: str) -> QColor:
         return self.theme.color(f"chart.{name}")
@@ -335,6 +351,13 @@ class ChartsView(View):
             self.zoom(0.7 if key == Qt.Key.Key_Plus else 1.4, at)
         else:
             super().keyPressEvent(event)
+
+
+def _short(name: str) -> str:
+    """A curve's name where there is little room: ``order 9`` → ``9``, ``ext4_inode_cache`` → ``inode``."""
+    return {"ext4_inode_cache": "inode", "memory free": "free", "memory in slabs": "slabs"}.get(
+        name, name.removeprefix("order ")
+    )
 
 
 _RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

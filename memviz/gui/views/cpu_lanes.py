@@ -41,6 +41,10 @@ class CpuLanesView(View):
 
     ident: ClassVar[str] = "cpu_lanes"
     title: ClassVar[str] = "CPUs and RCU"
+    what: ClassVar[str] = (
+        "What every CPU did in the last moments of virtual time. RCU: what was taken out of a structure is "
+        "freed after a grace period, when no CPU can still be reading it."
+    )
     empty: ClassVar[str] = "Nothing is known about CPUs"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:

@@ -153,6 +153,10 @@ class EventsView(View):
 
     ident: ClassVar[str] = "events"
     title: ClassVar[str] = "Events"
+    what: ClassVar[str] = (
+        "What happened, newest first. Filters hide rows and change nothing else; a click shows the page, the "
+        "CPU and the instant everywhere."
+    )
     empty: ClassVar[str] = "Nothing has happened yet"
     period_ms: ClassVar[int] = 100
 
@@ -336,10 +340,13 @@ class EventsView(View):
         self._show_subtitle()
         self.table.viewport().update()
 
-    def empty_words(self) -> tuple[str, str]:
+    def empty_words(self, hint: str = "") -> tuple[str, str]:
         """What to draw when there is no row: what is missing and what to do."""
+        if self.waiting:
+            return super().empty_words()
         if self.model.filter in (EventFilter(), EventFilter(group=NOTABLE)):
-            return self.empty, "Press Run, or Space"
+            still = self.snapshot is None or self.snapshot.state != "running"
+            return self.empty, "Press Run, or Space" if still else "Only what is notable is listed"
         return "No event passes the filter", "Clear the search, or choose all kinds, CPUs and caches"
 
     def _first_row(self) -> None:

@@ -54,6 +54,10 @@ class HeatmapView(View):
 
     ident: ClassVar[str] = "heatmap"
     title: ClassVar[str] = "Physical memory"
+    what: ClassVar[str] = (
+        "Every cell is a page frame of 4 KiB, every tile a pageblock of 2 MiB. Only a tile that holds nothing "
+        "but free pages can be handed out in one piece."
+    )
     empty: ClassVar[str] = "No page frames to show yet"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:

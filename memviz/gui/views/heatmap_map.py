@@ -25,7 +25,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from memviz.gui.panel import draw_empty
+from memviz.gui.panel import View, draw_empty
 from memviz.gui.render.heatmap_image import U32, Camera, HeatmapImage, clamp, largest_zoom, zoom_about
 from memviz.gui.render.layout import Layout, Rect
 from memviz.gui.render.pyramid import Pyramid
@@ -209,7 +209,9 @@ class HeatmapMap(QWidget):
         painter = QPainter(self)
         if self.layout_ is None or not self._pyramid.levels:
             painter.fillRect(self.rect(), self._theme.color("ui.panel"))
-            draw_empty(painter, QRectF(self.rect()), self._theme, "No page frames to show yet")
+            view = self.parentWidget()
+            words = view.empty_words() if isinstance(view, View) else ("No page frames to show yet", "")
+            draw_empty(painter, QRectF(self.rect()), self._theme, *words)
             painter.end()
             return
         picture = self.picture()

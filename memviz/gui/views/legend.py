@@ -58,12 +58,12 @@ class Legend(QWidget):
 
     def _place(self) -> None:
         self._metrics = QFontMetricsF(self._theme.font("small"))
-        rows = min(MOST_ROWS, self._flow(self._labels)[1])
+        rows = min(MOST_ROWS, self._flow([(label, "") for label in self._labels])[1])
         entries = list(self._entries)
-        while entries and self._flow(tuple(entry.label for entry in entries))[1] > rows:
+        while entries and self._flow([(entry.label, entry.share) for entry in entries])[1] > rows:
             entries.remove(min(entries, key=lambda entry: entry.frames))
         row_height = self._metrics.height() + 5
-        places, _ = self._flow(tuple(entry.label for entry in entries))
+        places, _ = self._flow([(entry.label, entry.share) for entry in entries])
         self._placed = [
             _Placed(entry, QRectF(x, row * row_height, width, row_height))
             for entry, (x, row, width) in zip(entries, places, strict=True)
@@ -73,13 +73,13 @@ class Legend(QWidget):
         if height != self.height():
             self.setFixedHeight(height)
 
-    def _flow(self, labels: tuple[str, ...]) -> tuple[list[tuple[float, int, float]], int]:
-        """Left edge, row and width of each label, and the number of rows."""
-        # Room for the widest share, so that names don't dance.
-        extra = SWATCH + 7 + self._metrics.horizontalAdvance("  99 %")
+    def _flow(self, entries: list[tuple[str, str]]) -> tuple[list[tuple[float, int, float]], int]:
+        """Left edge, row and width of each label with its share, and the number of rows."""
+        advance = self._metrics.horizontalAdvance
         places, x, row = [], 0.0, 0
-        for label in labels:
-            width = extra + self._metrics.horizontalAdvance(label)
+        for label, share in entries:
+            # Room for the widest share, so that names don't dance.
+            width = SWATCH + 7 + advance(label) + max(advance("  99 %"), advance(f"  {share}"))
             if x and x + width > self.width():
                 x, row = 0.0, row + 1
             places.append((x, row, width))

@@ -132,6 +132,9 @@ class PoliciesView(View):
 
     ident: ClassVar[str] = "policies"
     title: ClassVar[str] = "Policies and workload"
+    what: ClassVar[str] = (
+        "What the kernel does differently, and who uses how much memory. Both can be changed while it runs."
+    )
     empty: ClassVar[str] = "Nothing here can be switched"
     period_ms: ClassVar[int] = 100
 

@@ -23,6 +23,9 @@ class RequestView(View):
 
     ident: ClassVar[str] = "request"
     title: ClassVar[str] = "Request anatomy"
+    what: ClassVar[str] = (
+        "What the kernel tried for the last request, step by step: how long each step took, and what stopped it."
+    )
     empty: ClassVar[str] = "No request for higher-order memory yet"
     period_ms: ClassVar[int] = 50
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right})

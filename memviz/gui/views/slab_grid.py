@@ -44,6 +44,10 @@ class SlabGridView(View):
 
     ident: ClassVar[str] = "slab_grid"
     title: ClassVar[str] = "Slab occupancy"
+    what: ClassVar[str] = (
+        "Every row is a slab, one or a few pages cut into objects of one size. Its pages come free only when "
+        "its last object goes."
+    )
     empty: ClassVar[str] = "No slabs of this cache"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
@@ -61,6 +65,7 @@ class SlabGridView(View):
         self._bar = QScrollBar(Qt.Orientation.Vertical, self)
         self._bar.valueChanged.connect(self.update)
         self._bar.setAccessibleName("Scroll slabs")
+        self._bar.hide()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(180, 60)
         self._build_header()
@@ -236,8 +241,12 @@ class SlabGridView(View):
             return f"none lies in block {self._block()}: {snapshot.slabs.size:,} are hidden by “In block”"
         if not snapshot.caches:
             return "this source knows nothing about slabs"
-        found = render.cache_of(snapshot) is not None
-        return "" if found else f"there is no cache {snapshot.focus.cache}: choose another at the right"
+        found = render.cache_of(snapshot)
+        if found is None:
+            return f"there is no cache {snapshot.focus.cache}: choose another at the right"
+        if found.slabs and not snapshot.slabs.size:
+            return f"this source knows that {found.name} has {found.slabs:,} slabs, but not what is in them"
+        return ""
 
     def _paint_cells(self, painter: QPainter, snapshot: Snapshot, rows: render.Intp) -> None:
         ratio, grid = self.devicePixelRatioF(), self._grid

@@ -141,6 +141,10 @@ class StepperView(View):
 
     ident: ClassVar[str] = "stepper"
     title: ClassVar[str] = "Race lab"
+    what: ClassVar[str] = (
+        "A claim about locks or RCU, and a small machine in which it holds or breaks. Every step is one place "
+        "where another CPU could come in between."
+    )
     empty: ClassVar[str] = "Choose a case at the left"
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End})
 

@@ -21,6 +21,7 @@ class StoryView(View):
 
     ident: ClassVar[str] = "story"
     title: ClassVar[str] = "Defragmentation"
+    what: ClassVar[str] = "The last pass over the slabs: what it moved, what that bought, and what it cost."
     empty: ClassVar[str] = "No slabs have been defragmented yet"
     period_ms: ClassVar[int] = 100
 

@@ -40,6 +40,10 @@ class XArrayTreeView(View):
 
     ident: ClassVar[str] = "xarray_tree"
     title: ClassVar[str] = "XArray"
+    what: ClassVar[str] = (
+        "The tree in which the kernel finds a file's pages. Every box is a node, and nodes are slab objects: "
+        "they can be moved when nobody stands on them."
+    )
     empty: ClassVar[str] = "No XArray to show"
     period_ms: ClassVar[int] = 40
 

@@ -183,7 +183,7 @@ def test_shares_are_of_managed_frames_and_do_not_change_with_what_is_singled_out
     counted = modes.per_rank(np.bincount(owner, minlength=256), one.lut(snapshot))
     entries = {entry.label: (entry.frames, entry.share) for entry in modes.legend(one, counted, 900)}
     assert entries == {
-        "reserved": (100, "100"),
+        "reserved": (100, "400 KiB"),
         "free": (646, "72 %"),
         "page cache": (0, "0 %"),
         "anonymous": (250, "28 %"),
