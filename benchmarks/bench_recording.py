@@ -39,8 +39,7 @@ def engine(seconds: float, path: str) -> tuple[float, float, float]:
     is taken: two runs of one machine differ by ten per cent without any recording.
     """
     source = SimulationSource(SCENARIO, SEED, MIB)
-    source.machine.smp.lanes_on = False
-    source.detail_share /= 4
+    source.only_recorded()
     recorded = RecordedSource(source)
     while source.machine.ops < 4000:
         source.run_piece(4000, False)

@@ -57,6 +57,12 @@ ROW: Final = struct.Struct("<q?qqqqqqqqI")
 SHOWN: Final = struct.Struct("<I")
 
 
+_EVENT_ROW: Final = "(?,?,?,?,?,?,?,?,?)"
+_INSERT_EVENTS: Final = {
+    rows: f"INSERT INTO event VALUES {','.join([_EVENT_ROW] * rows)}" for rows in (1, 2, 4, 8, 16, 32, 64, 128)
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Instant:
     """What the writer is handed."""
@@ -220,10 +226,17 @@ class Writer:
 
     def _write_events(self, events: Structured) -> None:
         if events.size:
-            first = self._events + 1
-            rows = [(first + at, *row) for at, row in enumerate(events.tolist())]
-            self._database.executemany("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)", rows)
-            self._events += len(rows)
+            values: list[int] = []
+            for number, row in enumerate(events.tolist(), self._events + 1):
+                values += (number, *row)
+            self._events += int(events.size)
+            # Many rows at once: each statement gives the interpreter away and waits to have it back.
+            at, count = 0, int(events.size)
+            while at < count:
+                rows = 1 << min(7, (count - at).bit_length() - 1)
+                end = at + rows
+                self._database.execute(_INSERT_EVENTS[rows], values[9 * at : 9 * end])
+                at = end
 
     def _packed(self, ident: int, snapshot: Snapshot, wall_ns: int) -> Packed:
         """The row."""

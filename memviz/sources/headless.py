@@ -78,8 +78,7 @@ def _recording(
     if source is None:
         yield lambda: None
         return
-    source.machine.smp.lanes_on = False  # it costs a third of the speed, and nobody sits there who looks closely
-    source.detail_share /= 4
+    source.only_recorded()
     recording = RecordedSource(source)
     recording.start(path)
     source.first_moments()
