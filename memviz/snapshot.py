@@ -8,7 +8,7 @@ write to (``flags.writeable`` is off); small things are tuples and NamedTuples. 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +123,13 @@ class Zone(NamedTuple):
         return tuple(sum(per_type) for per_type in self.free_area)
 
 
+class Changes(Protocol):
+    """What is known of how Pages came from one another (``sources.page_sets.ChangeLog``)."""
+
+    def changed_groups(self, since: int, until: int) -> npt.NDArray[np.intp] | None:
+        """Groups of 64 page frames that may differ between two versions; None when that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
     """Per-page-frame arrays, all of the same length, indexed by pfn."""
@@ -135,6 +142,15 @@ class Pages:
     """``page.PG_*`` bits."""
     stamp: U32
     """When it was allocated: virtual milliseconds; 0 where unknown."""
+    changes: Changes | None = field(default=None, compare=False, repr=False)
+    version: int = field(default=0, compare=False, repr=False)
+    """Counted by ``changes``."""
+
+    def changed_since(self, older: Pages) -> npt.NDArray[np.intp] | None:
+        """Which groups of 64 page frames may differ from ``older``, ascending; None: nothing is known of that."""
+        if self.changes is None or self.changes is not older.changes:
+            return None
+        return self.changes.changed_groups(older.version, self.version)
 
     @property
     def nr(self) -> int:

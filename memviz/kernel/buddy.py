@@ -37,6 +37,7 @@ def del_page_from_free_list(zone: Zone, pfn: int, order: int, migratetype: int) 
     """Take the free block at ``pfn`` off its list. The caller gives its frames a new meaning."""
     zone.free_area[order][migratetype].remove(pfn)
     zone.page_flags[pfn] = PG_HEAD
+    zone.touched[pfn >> PAGEBLOCK_ORDER] = 1
     account_freepages(zone, -(1 << order), migratetype)
 
 
@@ -58,7 +59,10 @@ def rmqueue_smallest(zone: Zone, order: int, migratetype: int) -> int:
             upper = pfn + (1 << current)
             flags[upper] = PG_FREE
             orders[upper] = current
+            if current >= PAGEBLOCK_ORDER:
+                zone.touched[upper >> PAGEBLOCK_ORDER] = 1
             free_area[current][migratetype].head[upper] = None
+        zone.touched[pfn >> PAGEBLOCK_ORDER] = 1
         flags[pfn] = PG_HEAD
         orders[pfn] = order
         zone.nr_free -= 1 << order
@@ -80,9 +84,11 @@ def give_back_upper(zone: Zone, pfn: int, low: int, high: int, migratetype: int)
         upper = pfn + (1 << high)
         zone.page_flags[upper] = PG_FREE
         zone.page_order[upper] = high
+        zone.touched[upper >> PAGEBLOCK_ORDER] = 1
         zone.free_area[high][migratetype].head[upper] = None
     zone.page_flags[pfn] = PG_HEAD
     zone.page_order[pfn] = low
+    zone.touched[pfn >> PAGEBLOCK_ORDER] = 1
 
 
 def free_one_page(zone: Zone, pfn: int, order: int, migratetype: int, to_tail: bool = False) -> None:
@@ -110,8 +116,11 @@ def free_one_page(zone: Zone, pfn: int, order: int, migratetype: int, to_tail: b
         else:
             del free_list.tail[buddy]
         flags[buddy] = 0
+        if order >= PAGEBLOCK_ORDER:
+            zone.touched[buddy >> PAGEBLOCK_ORDER] = 1
         pfn &= buddy
         order += 1
+    zone.touched[head >> PAGEBLOCK_ORDER] = 1
     flags[head] = 0
     flags[pfn] = PG_FREE
     orders[pfn] = order
@@ -243,7 +252,7 @@ def move_freepages_block_isolate(zone: Zone, pfn: int, new_mt: int) -> int:
         order = zone.page_order[head]
         block_mt = zone.pageblock_mt[head >> PAGEBLOCK_ORDER]
         del_page_from_free_list(zone, head, order, block_mt)
-        zone.page_flags[head] = 0
+        zone.page_flags[head] = 0  # its pageblock was marked as touched just now
         zone.pageblock_mt[start >> PAGEBLOCK_ORDER] = new_mt
         free_large_buddy(zone, head, order)
         return PAGEBLOCK_NR_PAGES

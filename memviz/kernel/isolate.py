@@ -270,8 +270,10 @@ class CompactionTarget:
                         upper = pfn + (1 << current)
                         self.mem.flags[upper] = PG_HEAD
                         self.mem.order[upper] = current
+                        self.mem.touched[upper >> PAGEBLOCK_ORDER] = 1
                         freepages[current].append(upper)
                     self.mem.order[pfn] = order
+                    self.mem.touched[pfn >> PAGEBLOCK_ORDER] = 1
                     self.cc.nr_freepages -= 1 << order
                     return pfn
             if refilled:

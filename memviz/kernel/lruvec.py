@@ -18,6 +18,7 @@ from typing import Final
 from memviz.kernel.page import (
     NO_PFN,
     OWNER_PAGE_CACHE,
+    PAGEBLOCK_ORDER,
     PG_ACTIVE,
     PG_HEAD,
     PG_LRU,
@@ -51,6 +52,7 @@ class Lruvec:
         self.activated = 0  # pages that a second access made active
         # What the flat arrays are, at hand: these are read for every page.
         self.flags = mem.flags
+        self.touched = mem.touched
         self.next = mem.lru_next
         self.prev = mem.lru_prev
 
@@ -111,6 +113,7 @@ class Lruvec:
             return
         if not flag & PG_REFERENCED:
             self.flags[pfn] = flag | PG_REFERENCED
+            self.touched[pfn >> PAGEBLOCK_ORDER] = 1
         elif not flag & PG_ACTIVE:
             self.delete(pfn)
             self.flags[pfn] = (self.flags[pfn] | PG_ACTIVE) & ~PG_REFERENCED
@@ -129,6 +132,7 @@ class Lruvec:
             self.prev[first] = pfn
         self.head[lru] = pfn
         self.flags[pfn] |= PG_LRU
+        self.touched[pfn >> PAGEBLOCK_ORDER] = 1
         self.size[lru] += 1 << self.mem.order[pfn]
 
     def add_tail(self, pfn: int) -> None:
@@ -143,6 +147,7 @@ class Lruvec:
             self.next[last] = pfn
         self.tail[lru] = pfn
         self.flags[pfn] |= PG_LRU
+        self.touched[pfn >> PAGEBLOCK_ORDER] = 1
         self.size[lru] += 1 << self.mem.order[pfn]
 
     def delete(self, pfn: int) -> None:
@@ -159,6 +164,7 @@ class Lruvec:
         else:
             self.prev[after] = before
         self.flags[pfn] &= ~PG_LRU
+        self.touched[pfn >> PAGEBLOCK_ORDER] = 1
         self.size[lru] -= 1 << self.mem.order[pfn]
 
     # -- for whoever looks -----------------------------------------------------------------------------------------

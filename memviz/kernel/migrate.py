@@ -50,6 +50,8 @@ def migrate_folio(vmscan: Vmscan, src: int, dst: int) -> bool:
         return False
     mem.set_owner(dst, order, mem.owner[src])
     mem.flags[dst] |= mem.flags[src] & KEPT_FLAGS
+    mem.touch_range(dst, dst + (1 << order))
+    mem.touch_range(src, src + (1 << order))
     if order == 0:
         mem.stamp[dst] = mem.stamp[src]
     else:

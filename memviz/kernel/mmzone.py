@@ -209,6 +209,7 @@ class Zone:
         # The frames' attributes, at hand: the buddy allocator reads them several times for every page.
         self.page_flags = mem.flags
         self.page_order = mem.order
+        self.touched = mem.touched
         self.pageblock_mt = mem.pageblock_mt
         self.lock = SpinLock(smp, f"zone {self.name}", CPU_ZONE_LOCK)
         self.pcp = [PerCpuPages(smp, f"pcp {self.name}/{cpu}") for cpu in range(smp.nr_cpus)]

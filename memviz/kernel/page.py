@@ -157,6 +157,9 @@ class PageFrames:
         self.stamp = array("I", zero4)  # allocated when: virtual time in ms
         self.pageblock_mt = bytearray(self.nr_blocks)  # MIGRATE_* of each pageblock
         self.pageblock_skip = bytearray(self.nr_blocks)  # compaction's skip hint
+        # Pageblocks of which a frame's owner, order, flags or stamp was written, as soft-dirty bits tell: whoever
+        # changes one of these sets it, whoever copies them clears it. No part of what the machine does.
+        self.touched = bytearray(b"\1") * self.nr_blocks
         self.mappings: dict[int, AddressSpace] = {}
         self.next_mapping = 1
 
@@ -174,18 +177,29 @@ class PageFrames:
     def set_owner_range(self, start: int, end: int, owner: int) -> None:
         """Say who owns the page frames from ``start`` up to ``end``."""
         self.owner[start:end] = bytes((owner,)) * (end - start)
+        self.touch_range(start, end)
 
     def forget_mapping(self, pfn: int) -> None:
         """The page leaves its mapping and may be freed: what it was on the LRU is over (``__page_cache_release``)."""
         self.mapping[pfn] = 0
         self.flags[pfn] &= PG_HEAD
+        self.touched[pfn >> PAGEBLOCK_ORDER] = 1
 
     def set_owner(self, pfn: int, order: int, owner: int) -> None:
         """Say who owns the block of ``1 << order`` frames at ``pfn`` (head and tails)."""
+        self.touched[pfn >> PAGEBLOCK_ORDER] = 1
         if order == 0:
             self.owner[pfn] = owner
         else:
             self.owner[pfn : pfn + (1 << order)] = OWNER_RUNS[owner][order]
+            if order > PAGEBLOCK_ORDER:
+                self.touch_range(pfn, pfn + (1 << order))
+
+    def touch_range(self, start: int, end: int) -> None:
+        """Frames from ``start`` up to ``end`` were written."""
+        first = start >> PAGEBLOCK_ORDER
+        last = (end + PAGEBLOCK_NR_PAGES - 1) >> PAGEBLOCK_ORDER
+        self.touched[first:last] = b"\1" * (last - first)
 
 
 def gfp_migratetype(gfp: int) -> int:

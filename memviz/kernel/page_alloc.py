@@ -272,6 +272,7 @@ class PageAlloc:
         """Write down whose the block is and since when."""
         mem = self.mem
         now_ms = self.smp.now // 1_000_000
+        mem.touched[pfn >> PAGEBLOCK_ORDER] = 1
         if order == 0:
             mem.owner[pfn] = owner
             mem.stamp[pfn] = now_ms
@@ -282,6 +283,8 @@ class PageAlloc:
         end = pfn + (1 << order)
         mem.owner[pfn:end] = OWNER_RUNS[owner][order]
         mem.stamp[pfn:end] = self.stamp_runs[order]
+        if order > PAGEBLOCK_ORDER:
+            mem.touch_range(pfn, end)
 
     # -- freeing ------------------------------------------------------------------------------------------------------
 
@@ -339,6 +342,7 @@ class PageAlloc:
                 pfn, order, f"flags {flags & ~PG_HEAD:#x} are still set: take it off the LRU, unlock, unpin it first"
             )
         mem.flags[pfn] = PG_HEAD
+        mem.touched[pfn >> PAGEBLOCK_ORDER] = 1
 
     def bad_page(self, pfn: int, order: int, why: str) -> None:
         """Report a page that is freed wrongly."""
@@ -352,6 +356,7 @@ class PageAlloc:
         for frame in range(pfn, pfn + (1 << order)):
             mem.flags[frame] = PG_HEAD
             mem.order[frame] = 0
+        mem.touch_range(pfn, pfn + (1 << order))
 
     def isolate_free_page(self, zone: Zone, pfn: int) -> int:
         """``__isolate_free_page()``: take the free block at ``pfn`` for migration to go to. ``zone.lock`` held.

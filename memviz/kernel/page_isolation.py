@@ -312,6 +312,7 @@ class PageIsolation:
             for pfn in range(at, at + (1 << order)):
                 mem.flags[pfn] = PG_HEAD
                 mem.order[pfn] = 0
+            mem.touch_range(at, at + (1 << order))
             at += 1 << order
         zone.lock.unlock_irq()
         for pfn in (*range(outer, result.start), *range(max(result.end, outer), at)):
@@ -325,3 +326,4 @@ class PageIsolation:
         mem.set_owner_range(result.start, result.end, owner)
         for pfn in range(result.start, result.end):
             mem.stamp[pfn] = now_ms
+        mem.touch_range(result.start, result.end)

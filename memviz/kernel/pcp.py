@@ -75,6 +75,7 @@ def refill(pcp: PerCpuPages, zone: Zone, order: int, migratetype: int, alloc_fla
     wanted = nr_pcp_alloc(pcp, zone, order)
     pages = pcp.lists[order_to_pindex(migratetype, order)]
     owner = zone.mem.owner
+    touched = zone.mem.touched
     run = OWNER_RUNS[OWNER_PCP][order]
     nr = 1 << order
     mode = RMQUEUE_NORMAL
@@ -88,6 +89,7 @@ def refill(pcp: PerCpuPages, zone: Zone, order: int, migratetype: int, alloc_fla
                 break
         pages.appendleft(pfn)
         owner[pfn : pfn + nr] = run
+        touched[pfn >> PAGEBLOCK_ORDER] = 1
         taken += 1
     zone.smp.advance(BULK_PAGE_NS * taken)
     zone.lock.unlock_irq()
@@ -120,6 +122,7 @@ def rmqueue_pcplist(pcp: PerCpuPages, zone: Zone, order: int, migratetype: int, 
 def free_to_pcp(pcp: PerCpuPages, zone: Zone, pfn: int, order: int, migratetype: int) -> None:
     """``free_frozen_page_commit()``: put a block on this CPU's list; from too many some go back. ``pcp.lock`` held."""
     nr = 1 << order
+    zone.mem.touched[pfn >> PAGEBLOCK_ORDER] = 1
     if order:
         zone.mem.owner[pfn : pfn + nr] = OWNER_RUNS[OWNER_PCP][order]
     else:
@@ -207,7 +210,7 @@ def free_pcppages_bulk(pcp: PerCpuPages, zone: Zone, count: int, pindex: int) ->
             freed += 1
             migratetype = block_mt[pfn >> PAGEBLOCK_ORDER]
             owner[pfn : pfn + nr] = run
-            free_one_page(zone, pfn, order, migratetype)
+            free_one_page(zone, pfn, order, migratetype)  # marks the pageblock as touched
             trace.emit_bulk(MM_PAGE_PCPU_DRAIN, pfn, order, migratetype)
         pindex = (pindex + 1) % NR_PCP_LISTS
     zone.smp.advance(BULK_PAGE_NS * freed)

@@ -24,6 +24,7 @@ from memviz.kernel.page import (
     NO_PFN,
     OWNER_PAGE_CACHE,
     PAGE_SHIFT,
+    PAGEBLOCK_ORDER,
     PG_ACTIVE,
     PG_DIRTY,
     PG_PINNED,
@@ -196,7 +197,7 @@ def shrink_active_list(vmscan: Vmscan, lru: int, nr_to_scan: int) -> None:
     lruvec.lock.lock_irq()
     for pfn in taken:
         lruvec.flags[pfn] &= keep
-        lruvec.add(pfn)
+        lruvec.add(pfn)  # marks the pageblock as touched
     lruvec.lock.unlock_irq()
     vmscan.page_alloc.vmstat.count(PGREFILL, len(taken))
     vmscan.page_alloc.vmstat.count(PGDEACTIVATE, len(taken))
@@ -240,6 +241,7 @@ def shrink_folio(vmscan: Vmscan, pfn: int, sc: ScanControl, keep: list[int], rot
     file = mem.owner[pfn] == OWNER_PAGE_CACHE
     if flag & PG_PINNED or (not file and flag & PG_REFERENCED):
         mem.flags[pfn] = (flag | PG_ACTIVE) & ~PG_REFERENCED
+        mem.touched[pfn >> PAGEBLOCK_ORDER] = 1
         sc.nr_activated += 1 << order
         vmscan.page_alloc.vmstat.count(PGACTIVATE, 1 << order)
         keep.append(pfn)
@@ -247,6 +249,7 @@ def shrink_folio(vmscan: Vmscan, pfn: int, sc: ScanControl, keep: list[int], rot
     if file and flag & PG_DIRTY:
         # Only writeback cleans it; then it comes next. Direct reclaim asks for that and looks elsewhere.
         mem.flags[pfn] = flag & ~PG_DIRTY
+        mem.touched[pfn >> PAGEBLOCK_ORDER] = 1
         sc.nr_written += 1 << order
         vmscan.smp.advance(WRITE_NS << order)
         rotate.append(pfn)

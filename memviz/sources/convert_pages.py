@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from array import array
+from typing import Final
+
 import numpy as np
 
 from memviz import snapshot
 from memviz.analysis.contiguity import Contiguity, Mask, contiguity
 from memviz.kernel import mmzone
-from memviz.kernel.page import PG_HEAD, PageFrames
+from memviz.kernel.page import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, PG_HEAD, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.slub import Slub
 from memviz.snapshot import U8, Pages
+from memviz.sources.page_sets import CHUNK, FLAGS, ORDER, OWNER, STAMP, Lines, PageSets
 
-assert PG_HEAD == 1, "pages() computes with it"
+assert PG_HEAD == 1, "_head_orders() computes with it"
+
+MANY: Final = 8
+"""When more than one pageblock in so many was touched, looking at all of them is quicker."""
 
 
 def frozen(array: U8) -> U8:
@@ -23,14 +30,67 @@ def frozen(array: U8) -> U8:
 
 def pages(mem: PageFrames) -> Pages:
     """Copies of the per-page-frame arrays."""
-    owner = np.frombuffer(mem.owner, np.uint8).copy()
-    flags = np.frombuffer(mem.flags, np.uint8).copy()
-    order = np.frombuffer(mem.order, np.uint8).copy()
-    order |= (flags & PG_HEAD) - np.uint8(1)  # a head adds 0, a tail 255: no branch, no mask
-    stamp = np.frombuffer(mem.stamp, np.uint32).copy()
-    for array in (owner, flags, order, stamp):
-        array.flags.writeable = False
-    return Pages(owner, order, flags, stamp)
+    sets = PageSets()
+    sets.begin(mem.nr)
+    _write_range(sets, mem, 0, mem.nr)
+    return sets.commit()
+
+
+class PageCopies:
+    """Copies of the per-page-frame arrays of one machine, time and again: only pageblocks that were touched since are
+    looked at. There can be one of these a machine, for it takes the marks away.
+    """
+
+    def __init__(self, mem: PageFrames, many: int = MANY) -> None:
+        self._mem = mem
+        self._many = many
+        self._touched = np.frombuffer(mem.touched, np.uint8)  # the machine's own bytes
+        self._touched[:] = 1
+        self._sets = PageSets()
+
+    def pages(self) -> Pages:
+        """The arrays as they are now."""
+        mem, sets = self._mem, self._sets
+        blocks = np.flatnonzero(self._touched)
+        self._touched[blocks] = 0
+        sets.begin(mem.nr)
+        whole = mem.nr >> PAGEBLOCK_ORDER
+        if blocks.size * self._many > whole:
+            _write_range(sets, mem, 0, mem.nr)
+            return sets.commit()
+        if blocks.size and blocks[-1] == whole:  # memory ends in the middle of it
+            _write_range(sets, mem, whole << PAGEBLOCK_ORDER, mem.nr)
+            blocks = blocks[:-1]
+        flags = _of_blocks(mem.flags, blocks, PAGEBLOCK_NR_PAGES)
+        sets.write_blocks(OWNER, blocks, _of_blocks(mem.owner, blocks, PAGEBLOCK_NR_PAGES))
+        sets.write_blocks(ORDER, blocks, _head_orders(_of_blocks(mem.order, blocks, PAGEBLOCK_NR_PAGES), flags))
+        sets.write_blocks(FLAGS, blocks, flags)
+        sets.write_blocks(STAMP, blocks, _of_blocks(mem.stamp, blocks, 4 * PAGEBLOCK_NR_PAGES))
+        return sets.commit()
+
+
+def _of_blocks(plane: bytearray | array[int], blocks: Lines, size: int) -> U8:
+    """What is in some blocks of ``size`` bytes of a plane, one after the other."""
+    whole = np.frombuffer(plane, np.uint8)
+    return np.take(whole[: whole.size // size * size].view(np.dtype((np.void, size))), blocks).view(np.uint8)
+
+
+def _write_range(sets: PageSets, mem: PageFrames, begin: int, end: int) -> None:
+    """Write the page frames from ``begin``, a multiple of 64, up to ``end``."""
+    owner, flags, order = (np.frombuffer(plane, np.uint8) for plane in (mem.owner, mem.flags, mem.order))
+    for at in range(begin, end, CHUNK):  # what is in between stays in the processor's cache
+        to = min(at + CHUNK, end)
+        sets.write(OWNER, at, owner[at:to])
+        sets.write(ORDER, at, _head_orders(order[at:to], flags[at:to]))
+        sets.write(FLAGS, at, flags[at:to])
+    sets.write(STAMP, 4 * begin, np.frombuffer(mem.stamp, np.uint8)[4 * begin : 4 * end])
+
+
+def _head_orders(order: U8, flags: U8) -> U8:
+    """The order where a block begins, 255 on its other page frames."""
+    # A head adds 0, a tail 255: no branch, no mask.
+    shown: U8 = np.bitwise_or(order, np.subtract(flags & np.uint8(PG_HEAD), np.uint8(1)))
+    return shown
 
 
 def pageblock_mt(mem: PageFrames) -> U8:

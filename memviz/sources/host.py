@@ -34,6 +34,7 @@ from typing import Final
 
 from memviz.snapshot import Snapshot
 from memviz.sources.base import Command, SourceSpec
+from memviz.sources.page_sets import PageSets
 from memviz.sources.serve import ASK, COMMAND, MESSAGE_MAX, REPORT, SNAPSHOT, SPEC, Host, nothing_yet
 from memviz.sources.shared_buffer import SharedBuffer
 
@@ -49,6 +50,7 @@ class HostClient:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._buffers: tuple[SharedBuffer, ...] = ()
+        self._pages = PageSets()
         self._stderr = -1
         self._outbox: deque[bytes] = deque()
         self._asked = False
@@ -187,8 +189,9 @@ class HostClient:
                 break
             kind, which, seq, size = pickle.loads(data)
             value = self._buffers[which].read(seq, size)
-            if kind == SNAPSHOT and isinstance(value, Snapshot):
-                newest = value
+            if kind == SNAPSHOT and isinstance(value, tuple):
+                snapshot, delta = value
+                newest = replace(snapshot, pages=self._pages.apply(delta))
                 self._asked = False
             elif kind == REPORT:
                 self.report = str(value)

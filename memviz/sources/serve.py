@@ -4,8 +4,9 @@ A source that lets itself be watched is asked for Snapshots in the middle of its
 command nor a slow piece of a run stops the picture. Commands wait until the source is done with what it does.
 
 Messages are pickled tuples, one a packet: (SPEC, spec) first, then (ASK,) and (COMMAND, number, command) come in;
-(SNAPSHOT or REPORT, block, sequence number, size) go out and say what lies in which of the two shared blocks. A source
-that raises leaves a last Snapshot with ``state`` "failed", one sentence, and a report.
+(SNAPSHOT or REPORT, block, sequence number, size) go out and say what lies in which of the two shared blocks. Of the
+page frames of a Snapshot only what changed since the last one goes out (``page_sets.py``). A source that raises leaves
+a last Snapshot with ``state`` "failed", one sentence, and a report.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 
 from memviz.snapshot import Outcome, Pages, Snapshot
 from memviz.sources.base import Command, Quit, Source, SourceError, SourceSpec
+from memviz.sources.page_sets import ChangeLog, PageDelta, PageSets
 from memviz.sources.recorded import RecordedSource
 from memviz.sources.shared_buffer import SharedBuffer
 
@@ -40,13 +42,43 @@ _LOOK_S: Final = 0.004  # between two looks from inside of the work
 _IDLE_S: Final = 0.02  # how long to wait for a message when the source has nothing to do
 
 
-def nothing_yet(title: str) -> Snapshot:
-    """The Snapshot of a source that never made one: no page frames, nothing known."""
+def _no_pages() -> Pages:
     none8, none32 = np.zeros(0, np.uint8), np.zeros(0, np.uint32)
     for array in (none8, none32):
         array.flags.writeable = False
-    pages = Pages(none8, none8, none8, none32)
-    return Snapshot(0, 0, 0, title, "simulation", "failed", (), pages, none8)
+    return Pages(none8, none8, none8, none32)
+
+
+NO_PAGES: Final = _no_pages()
+
+
+def nothing_yet(title: str) -> Snapshot:
+    """The Snapshot of a source that never made one: no page frames, nothing known."""
+    return Snapshot(0, 0, 0, title, "simulation", "failed", (), NO_PAGES, NO_PAGES.owner)
+
+
+class Outgoing:
+    """The page frames on their way to the client, which has all that was sent before."""
+
+    def __init__(self) -> None:
+        self._log: ChangeLog | None = None
+        self._sent = -1
+        self._foreign: Pages | None = None
+        self._own = PageSets()
+        self._ours: Pages | None = None
+
+    def delta(self, pages: Pages) -> PageDelta:
+        """What the client needs to have ``pages``. Sources that don't say what changed are compared with the last."""
+        if not isinstance(pages.changes, ChangeLog):
+            if pages is not self._foreign or self._ours is None:
+                self._ours = self._own.take(pages.owner, pages.order, pages.flags, pages.stamp)
+                self._foreign = pages
+            pages = self._ours
+        log = pages.changes
+        assert isinstance(log, ChangeLog)
+        since = self._sent if log is self._log else -1
+        self._log, self._sent = log, pages.version
+        return log.delta(pages, since)
 
 
 class _Gone(Exception):
@@ -65,6 +97,7 @@ class Host:
         self._spec: SourceSpec | None = None
         self._source: Source | None = None
         self._last: Snapshot | None = None
+        self._outgoing = Outgoing()
         self._failed = False
         self._commands: deque[tuple[int, Command]] = deque()
         self._look_due = 0.0
@@ -194,7 +227,8 @@ class Host:
         if self._last is None:
             return
         self._asked = self._changed = False
-        self._write(SNAPSHOT, self._last)
+        delta = self._outgoing.delta(self._last.pages)
+        self._write(SNAPSHOT, (replace(self._last, pages=NO_PAGES), delta))
 
     def _write(self, kind: str, value: object) -> None:
         self._seq += 1

@@ -114,6 +114,7 @@ class SimulationSource:
         self._lanes_due = 0.0
         self._pace_begin = 0.0
         self._pace_ops = 0
+        self._copies = convert_pages.PageCopies(self.machine.mem)
         self._pages: Pages | None = None
         self._caches: Detail[tuple[Cache, ...]] = Detail(lambda: convert_slabs.caches(self.machine.slub))
         self._slabs: Detail[tuple[Structured, U8]] = Detail(
@@ -345,7 +346,7 @@ class SimulationSource:
         events, lost = convert_cpus.events(machine.trace, self._event_seq)
         self._event_seq = machine.trace.seq
         self._watch.note(events)
-        self._pages = pages = convert_pages.pages(machine.mem)
+        self._pages = pages = self._copies.pages()
         slabs, objects = self._slabs.get(share)
         return Snapshot(
             seq=self._seq,
