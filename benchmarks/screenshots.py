@@ -192,6 +192,7 @@ def prepared(window: MainWindow, state: str, source: SimulationSource) -> None:
             window.request_order(order)
         window.session.defragment()
         window.request_order(9)
+        window.session.set_running(False)
         settle(window)
         return
     stills = {

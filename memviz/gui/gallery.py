@@ -10,7 +10,17 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPixmap, QResizeEvent
+from PySide6.QtGui import (
+    QAction,
+    QFont,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPixmap,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from memviz import resources
@@ -172,7 +182,7 @@ class Gallery(QWidget):
         words = QVBoxLayout()
         words.setSpacing(3)
         title = QLabel("Why can a kernel not find contiguous memory?")
-        font = self._theme.font("big")
+        font = QFont(self._theme.font("big"))  # the theme's own would grow with every start page
         font.setPointSizeF(font.pointSizeF() * 1.5)
         title.setFont(font)
         below = QLabel(

@@ -166,11 +166,12 @@ class CpuLanesView(View):
         for label in render.labels(segments, window, cpus, round(LABEL_FROM * ratio)):
             painter.setPen(overlay.ink_on(int(palette[label.state]) & 0xFFFFFF))
             room = QRectF(LEFT + label.x / ratio + 4, label.cpu * pitch / ratio, label.w / ratio - 6, height / ratio)
-            words = metrics.elidedText(CPU_STATE_NAMES[label.state], Qt.TextElideMode.ElideNone, room.width())
-            painter.save()
-            painter.setClipRect(room)
-            painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, words)
-            painter.restore()
+            # All of it, or what kind of it, or nothing: half a word tells nothing.
+            name = CPU_STATE_NAMES[label.state]
+            for words in (name, name.partition(":")[0]):
+                if metrics.horizontalAdvance(words) <= room.width():
+                    painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, words)
+                    break
 
     def _paint_marks(self, painter: QPainter, window: render.Window) -> None:
         """Grace periods as dashed lines across all CPUs, with words as far as there is room; and the time cursor."""

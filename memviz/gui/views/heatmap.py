@@ -230,6 +230,8 @@ class HeatmapView(View):
                 break
         if self._pending:
             self._again.start()
+        if not self.pyramid.complete:
+            self.read_out.show_note(f"looking through memory: {100 * self._slice // max(1, self.pyramid.slices)} %")
         if self.pyramid.version != self._shown_version:
             self._shown_version = self.pyramid.version
             self.map.update()

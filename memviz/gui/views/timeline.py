@@ -50,6 +50,7 @@ class TimelineView(View):
         self._version = -1
         self._drag_from: tuple[float, tuple[int, int]] | None = None
         self._dragged = False
+        self._sign_ends = -1.0
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 26)
         selection.changed.connect(self.update)
@@ -129,6 +130,7 @@ class TimelineView(View):
         else:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             self._paint_curve(painter)
+            self._sign_ends = -1.0
             for marker in self.history.markers:
                 self._paint_marker(painter, marker)
             self._paint_gaps(painter)
@@ -171,7 +173,11 @@ class TimelineView(View):
         painter.fillRect(line, self.theme.color(color))
         painter.setPen(self.theme.color(color))
         painter.setFont(self.theme.font("small"))
-        painter.drawText(QRectF(x - 8, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
+        # A sign that would cover the one before it stands beside that, as far as it is still beside its line.
+        left = max(x - 5, self._sign_ends)
+        if left - x < 14:
+            painter.drawText(QRectF(left - 3, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
+            self._sign_ends = left + 10
 
     @property
     def _playing(self) -> bool:
