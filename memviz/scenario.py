@@ -17,6 +17,7 @@ import msgspec
 from memviz import resources
 from memviz.kernel.machine import Machine, MachineConfig, User
 from memviz.workload.base import Workload
+from memviz.workload.calibration import NightlyUpdatedb, NightlyUpdatedbParams, ThpBursts, ThpBurstsParams
 from memviz.workload.file_server import FileServer, FileServerParams
 from memviz.workload.others import (
     HugePages,
@@ -38,6 +39,8 @@ WORKLOADS: dict[str, tuple[Callable[..., Workload], type[msgspec.Struct]]] = {
     "huge-pages": (HugePages, HugePagesParams),
     "processes": (Processes, ProcessesParams),
     "updatedb": (Updatedb, UpdatedbParams),
+    "nightly-updatedb": (NightlyUpdatedb, NightlyUpdatedbParams),
+    "thp-bursts": (ThpBursts, ThpBurstsParams),
 }
 
 
@@ -170,7 +173,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 # Parameters that count things held: they grow and shrink with the machine, so that a scenario fits any size of it.
-SCALED = ("files", "processes", "names", "period", "delay", "blocks")
+SCALED = ("files", "processes", "names", "period", "night", "delay", "blocks")
 
 
 def scale(params: dict[str, Any], factor: float) -> dict[str, Any]:

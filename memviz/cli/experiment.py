@@ -13,7 +13,7 @@ from memviz.cli.options import Failed
 from memviz.experiment import publish, runner, spec
 from memviz.experiment.spec import ExperimentError
 from memviz.experiment.store import Store, default_folder
-from memviz.experiment.table import collect, read_results
+from memviz.experiment.table import collect, read_results, studies
 from memviz.experiment.worker import CellFailed, describe
 
 
@@ -33,6 +33,11 @@ from memviz.experiment.worker import CellFailed, describe
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Compute nothing: see that report and --readme in this folder say what its results file says.",
 )
+@click.option(
+    "--render",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Compute nothing: write everything in this folder (and --readme) again, from its results file.",
+)
 @click.option("--plots/--no-plots", "draw", default=True, help="Draw plots, where there is matplotlib.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results file's summary as JSON.")
 def command(
@@ -43,6 +48,7 @@ def command(
     store: Path | None,
     readme: Path | None,
     check: Path | None,
+    render: Path | None,
     draw: bool,
     as_json: bool,
 ) -> None:
@@ -62,11 +68,14 @@ def command(
         if check is not None:
             _check(stem, check, readme)
             return
-        cells = spec.cells(chosen)
+        if render is not None:
+            _tell(publish.publish(read_results(publish.results_path(stem, render)), render, readme, draw))
+            return
+        asked = studies(stem, chosen)
         kept_in = Store(default_folder() if store is None else store)
         with runner.executor(jobs, scheduler) as workers:
-            kept = runner.run(cells, kept_in, workers, _show)
-        results = collect(stem, _command(name, output, readme), chosen, kept)
+            kept = runner.run([cell for one in asked for cell in one.cells], kept_in, workers, _show)
+        results = collect(_command(name, output, readme), asked, kept)
         made = publish.publish(results, Path(stem) if output is None else output, readme, draw)
     except ExperimentError as error:
         raise click.UsageError(str(error)) from error
@@ -75,11 +84,15 @@ def command(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(publish.summary(results))).decode())
         return
+    _tell(made)
+    click.echo(f"{len(kept)} runs, digest {results.digest}, at most {results.peak_mib} MiB a process")
+
+
+def _tell(made: publish.Made) -> None:
     for path in made.files:
         click.echo(str(path))
     for note in made.notes:
         click.echo(f"note: {note}")
-    click.echo(f"{len(results.runs)} runs, digest {results.digest}, at most {results.peak_mib} MiB a process")
 
 
 def _command(name: str, output: Path | None, readme: Path | None) -> str:

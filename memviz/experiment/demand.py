@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from memviz.experiment.look import Look
 from memviz.experiment.price import paid, price
 from memviz.kernel.machine import Machine
 from memviz.kernel.page import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN, OWNER_HUGE, PAGE_ALLOC_COSTLY_ORDER
@@ -30,6 +31,10 @@ class Demand(msgspec.Struct, frozen=True):
     p95_ns: int
     worst_ns: int
     price: dict[str, int]
+    served: str = ""
+    """Steady demand: the answers in the order of the requests, "1" for a block, "0" for none."""
+    left: Look | None = None
+    """Steady demand: the machine after it."""
 
 
 class CopyFailed(RuntimeError):
@@ -100,7 +105,8 @@ def steady(machine: Machine, order: int, requests: int, hold: int, work: Callabl
     for _ in range(requests):
         work()
         machine.smp.run_task(0, f"request order {order}", body)
-    return _summary(order, requests, answers, latencies, paid(before, price(machine)))
+    told = _summary(order, requests, answers, latencies, paid(before, price(machine)))
+    return msgspec.structs.replace(told, served="".join("01"[answer] for answer in answers))
 
 
 def _ask(machine: Machine, order: int, latencies: list[int]) -> tuple[bool, int]:

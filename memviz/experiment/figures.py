@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 
 from memviz.experiment.demand import Demand
 from memviz.experiment.estimate import Difference, Estimate, estimate, paired
+from memviz.experiment.look import Look
 from memviz.experiment.measure import Outcome, Sample
-from memviz.experiment.table import Results, Run
+from memviz.experiment.table import Part, Run
 
 Value = Callable[[Outcome], float]
 
@@ -37,7 +38,7 @@ class Figure(NamedTuple):
     """1: more is better; -1: less is; 0: neither."""
 
 
-def groups(results: Results) -> list[Group]:
+def groups(results: Part) -> list[Group]:
     """All of them, in the order of the specification."""
     spec = results.spec
     return [
@@ -48,23 +49,23 @@ def groups(results: Results) -> list[Group]:
     ]
 
 
-def runs_of(results: Results, group: Group, policy: str) -> list[Run]:
+def runs_of(results: Part, group: Group, policy: str) -> list[Run]:
     """A policy's runs in a group, by seed."""
     found = [run for run in results.runs if (run.scenario, run.memory_mib, run.begin) == group and run.policy == policy]
     return sorted(found, key=lambda run: run.seed)
 
 
-def values(results: Results, group: Group, policy: str, value: Value) -> list[float]:
+def values(results: Part, group: Group, policy: str, value: Value) -> list[float]:
     """A figure of a policy, a value a seed."""
     return [value(run.outcome) for run in runs_of(results, group, policy)]
 
 
-def estimated(results: Results, group: Group, policy: str, value: Value) -> Estimate:
+def estimated(results: Part, group: Group, policy: str, value: Value) -> Estimate:
     """A figure of a policy over all seeds."""
     return estimate(values(results, group, policy, value))
 
 
-def compared(results: Results, group: Group, policy: str, value: Value) -> Difference:
+def compared(results: Part, group: Group, policy: str, value: Value) -> Difference:
     """What a policy changed of a figure, compared with the baseline seed by seed."""
     baseline = values(results, group, results.spec.baseline, value)
     return paired(values(results, group, policy, value), baseline)
@@ -117,7 +118,17 @@ def last_sample(value: Callable[[Sample], float]) -> Value:
     return lambda outcome: value(outcome.samples[-1])
 
 
-def mixed_share(sample: Sample) -> float:
+def acted(value: Callable[[Sample | Look], float]) -> Value:
+    """A figure of the machine when the policy is in force and has acted."""
+    return lambda outcome: value(outcome.acted or outcome.samples[-1])
+
+
+def left(order: int, value: Callable[[Sample | Look], float]) -> Value:
+    """A figure of the machine after the steady demand of an order."""
+    return lambda outcome: value(find(outcome.steady, order).left or outcome.samples[-1])
+
+
+def mixed_share(sample: Sample | Look) -> float:
     """Per cent of the pageblocks in use where what can move and what cannot stand together."""
     used = sum(count for kind, count in sample.blocks.items() if kind != "free")
     return 100 * sample.blocks.get("mixed", 0) / used if used else 0.0
@@ -128,6 +139,7 @@ PRICE: Final = (
     Figure("objects thrown away", whole_price("objects_thrown_away"), ",.0f", -1),
     Figure("KiB of objects copied", whole_price("bytes_copied", 1024), ",.0f", -1),
     Figure("slabs isolated in vain", whole_price("slabs_isolated_in_vain"), ",.0f", -1),
+    Figure("slab lock holds", whole_price("slab_lock_holds"), ",.0f", -1),
     Figure("slab lock held, ms", whole_price("slab_lock_held_ns", 1e6), ",.2f", -1),
     Figure("longest hold, µs", longest_hold_us, ",.2f", -1),
     Figure("CPUs blocked", whole_price("cpus_blocked"), ",.1f", -1),

@@ -13,26 +13,28 @@ import msgspec
 
 from memviz import scenario as scenarios
 from memviz.experiment.demand import Demand, burst, in_a_copy, steady
-from memviz.experiment.price import blocks, holders, paid, price
+from memviz.experiment.look import CacheUse, Look, look
+from memviz.experiment.price import holders, paid, price
 from memviz.experiment.spec import Cell, Policy, Protocol
 from memviz.kernel.machine import POLICIES, Machine
-from memviz.kernel.page import NR_PAGE_ORDERS, OWNER_HUGE, OWNER_NAMES
-from memviz.kernel.vmstat import unusable_free_index
+from memviz.kernel.page import OWNER_HUGE, OWNER_NAMES
 from memviz.sources.play import PIECE, Play
+from memviz.workload.base import Workload
 
 REFERENCE_MIB = 256
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """The ageing machine at one moment."""
+    """The ageing machine at one moment: a ``Look``, and what a burst would have got."""
 
     ops: int
     time_ns: int
     free_pages: int
     unusable: tuple[int, ...]
-    """The kernel's unusable free space index of all free memory, thousandths, by order."""
     blocks: dict[str, int]
     burst: Demand
+    caches: dict[str, CacheUse] = {}
+    users: dict[str, int] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True):
     samples: tuple[Sample, ...]
     burst: tuple[Demand, ...]
     steady: tuple[Demand, ...]
+    acted: Look | None = None
+    """The machine when the policy is in force and has acted, before any demand."""
 
 
 def ageing(cell: Cell) -> Policy:
@@ -64,10 +68,10 @@ def measure(cells: Sequence[Cell]) -> list[Outcome]:
     """
     first = cells[0]
     scenario = scenarios.parse(first.text, first.scenario)
-    machine = scenario.machine(seed=first.seed, memory_mib=first.memory_mib)
+    machine, users = scenario.populated(seed=first.seed, memory_mib=first.memory_mib)
     # Neither what a person would do nor what the script changes: the policy alone decides.
     play = Play(msgspec.structs.replace(scenario, moment=()), machine)
-    player = Player(machine, play, ageing(first), first.protocol)
+    player = Player(machine, play, ageing(first), first.protocol, users)
     aged = player.age()
     machine.check()
     copies = [in_a_copy(functools.partial(player.go_on, cell, aged)) for cell in cells]
@@ -77,8 +81,11 @@ def measure(cells: Sequence[Cell]) -> list[Outcome]:
 class Player:
     """Plays a scenario under a policy, with the policy's action every so often."""
 
-    def __init__(self, machine: Machine, play: Play, policy: Policy, protocol: Protocol) -> None:
+    def __init__(
+        self, machine: Machine, play: Play, policy: Policy, protocol: Protocol, users: list[Workload] | None = None
+    ) -> None:
         self.machine = machine
+        self.users = users or []
         self.play = play
         self.switch(policy)
         self.protocol = protocol
@@ -119,6 +126,7 @@ class Player:
             samples=tuple(aged),
             burst=self.bursts(),
             steady=self.steadily(),
+            acted=look(machine, self.users),
         )
         return msgspec.json.encode(outcome)
 
@@ -143,19 +151,9 @@ class Player:
     def sample(self) -> Sample:
         """Look, and ask a copy for memory."""
         machine, protocol = self.machine, self.protocol
-        nr_free = [0] * NR_PAGE_ORDERS
-        for zone in machine.page_alloc.zones:
-            for order, count in enumerate(zone.nr_free_blocks()):
-                nr_free[order] += count
         got = self.copied(lambda: burst(machine, protocol.watch, protocol.share, protocol.patience))
-        return Sample(
-            ops=machine.ops,
-            time_ns=machine.smp.now,
-            free_pages=sum(count << order for order, count in enumerate(nr_free)),
-            unusable=tuple(unusable_free_index(nr_free, order) for order in range(NR_PAGE_ORDERS)),
-            blocks=blocks(machine),
-            burst=msgspec.structs.replace(got, price={}),
-        )
+        now = msgspec.structs.asdict(look(machine, self.users))
+        return Sample(**now, burst=msgspec.structs.replace(got, price={}))
 
     def bursts(self) -> tuple[Demand, ...]:
         """Each order of the protocol in a burst."""
@@ -174,10 +172,15 @@ class Player:
             self.run_to(self.machine.ops + every)
 
         return tuple(
-            self.copied(functools.partial(steady, self.machine, order, protocol.requests, protocol.hold, work))
+            self.copied(functools.partial(self.steadily_asked, order, work))
             for order in protocol.steady
             if protocol.requests
         )
+
+    def steadily_asked(self, order: int, work: Callable[[], None]) -> Demand:
+        """One steady demand, and the machine after it."""
+        asked = steady(self.machine, order, self.protocol.requests, self.protocol.hold, work)
+        return msgspec.structs.replace(asked, left=look(self.machine, self.users))
 
     def copied(self, work: Callable[[], Demand]) -> Demand:
         """``work`` in a copy, where every invariant must hold at the end as well."""

@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from memviz.experiment import figures
+from memviz.experiment import figures, over_time
 from memviz.experiment.estimate import Estimate
 from memviz.experiment.figures import Group
 from memviz.experiment.table import Results
@@ -28,7 +28,7 @@ def names(results: Results) -> list[str]:
     kinds = ["success"]
     if results.spec.protocol.steady:
         kinds.append("price")
-    if "start" in results.spec.begin:
+    if "start" in results.spec.begin or _keeps_time(results):
         kinds.append("time")
     return [f"{results.name}-{kind}.svg" for kind in kinds]
 
@@ -52,43 +52,57 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return made
 
 
-def _titles(group: Group) -> str:
-    when = "same aged machine" if group.begin == "aged" else "in force from the start"
-    return f"{group.machine}\n{when}"
+def _where(group: Group) -> str:
+    when = "the same aged machine" if group.begin == "aged" else "in force from the start"
+    return f"{group.machine}; {when}"
+
+
+def _keeps_time(results: Results) -> bool:
+    group = figures.groups(results)[0]
+    order = over_time.chief(results)
+    asked = order in results.spec.protocol.steady
+    return asked and bool(over_time.steady(results, group, results.spec.baseline, order))
 
 
 def _success(results: Results, figure: Any) -> None:
-    """Success by order in a burst, a line a policy, with intervals; a column a group."""
+    """Success by order, a line a policy, with intervals: in a burst, and beside it steadily; a row a group."""
     groups = figures.groups(results)
-    figure.set_size_inches(5.2 * len(groups) + 2, 4.6)
-    axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    orders = sorted(results.spec.protocol.burst)
+    protocol = results.spec.protocol
+    phases = [phase for phase, orders in (("burst", protocol.burst), ("steady", protocol.steady)) if orders]
+    figure.set_size_inches(5.2 * len(phases) + 2, 4.4 * len(groups) + 0.2)
+    axes = figure.subplots(len(groups), len(phases), sharey=True, squeeze=False)
+    words = {"burst": "in a burst, many at once", "steady": "now and then, while the work goes on"}
+    for group, row in zip(groups, axes, strict=True):
+        for phase, axis in zip(phases, row, strict=True):
+            orders = sorted(getattr(protocol, phase))
+            _lines(results, group, phase, orders, axis)
+            axis.set(title=f"{words[phase]}\n{_where(group)}", xlabel="order", xticks=orders, ylim=(-3, 103))
+        row[0].set_ylabel("requests that succeed, %")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+
+
+def _lines(results: Results, group: Group, phase: str, orders: list[int], axis: Any) -> None:
     policies = results.spec.policy
-    for at, (group, axis) in enumerate(zip(groups, axes, strict=True)):
-        for number, policy in enumerate(policies):
-            found = [figures.estimated(results, group, policy.name, figures.success("burst", o)) for o in orders]
-            shift = (number / max(1, len(policies) - 1) - 0.5) * 0.5  # intervals beside, not upon one another
-            axis.errorbar(
-                [order + shift for order in orders],
-                [one.mean for one in found],
-                yerr=_errors(found),
-                label=policy.name,
-                color=_colour(number),
-                marker="osD^v<>"[number % 7],
-                markersize=3.5,
-                linewidth=1,
-                elinewidth=0.8,
-            )
-        axis.set(title=_titles(group), xlabel="order", xticks=orders, ylim=(-3, 103))
-        if at == 0:
-            axis.set_ylabel("burst requests that succeed, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    for number, policy in enumerate(policies):
+        found = [figures.estimated(results, group, policy.name, figures.success(phase, order)) for order in orders]
+        shift = (number / max(1, len(policies) - 1) - 0.5) * 0.5  # intervals beside, not upon one another
+        axis.errorbar(
+            [order + shift for order in orders],
+            [one.mean for one in found],
+            yerr=_errors(found),
+            label=policy.name,
+            color=_colour(number),
+            marker="osD^v<>"[number % 7],
+            markersize=3.5,
+            linewidth=1,
+            elinewidth=0.8,
+        )
 
 
 def _price(results: Results, figure: Any) -> None:
     """Steady success at the largest order, by policy, beside what it costs."""
     groups = figures.groups(results)
-    order = max(results.spec.protocol.steady)
+    order = over_time.chief(results)
     columns = [(f"order {order}, steady:\nrequests that succeed, %", figures.success("steady", order))]
     chosen = ("objects moved", "pages read again", "rcu_barrier, ms", "virtual time, s")
     columns += [(one.title, one.value) for one in figures.PRICE if one.title in chosen]
@@ -112,29 +126,65 @@ def _price(results: Results, figure: Any) -> None:
             if row == 0:
                 axis.set_title(title, fontsize=9)
         axes[row][-1].annotate(
-            _titles(group), (1.04, 0.5), xycoords="axes fraction", rotation=270, va="center", ha="left", fontsize=8
+            _where(group).replace("; ", "\n"),
+            (1.04, 0.5),
+            xycoords="axes fraction",
+            rotation=270,
+            va="center",
+            ha="left",
+            fontsize=8,
         )
 
 
 def _time(results: Results, figure: Any) -> None:
-    """What a burst gets, and how pageblocks mix, while machines age under each policy."""
-    groups = [group for group in figures.groups(results) if group.begin == "start"]
-    figure.set_size_inches(10, 3.6 * len(groups))
-    axes = figure.subplots(len(groups), 2, squeeze=False)
-    for group, (left, right) in zip(groups, axes, strict=True):
+    """Over time: what a burst gets and how pageblocks mix while machines age under a policy; and what steady requests
+    get after a policy was switched on."""
+    groups = [group for group in figures.groups(results) if group.begin == "start" or _keeps_time(results)]
+    columns = 2 if any(group.begin == "start" for group in groups) else 1
+    figure.set_size_inches(5 * columns + 2.5, 3.8 * len(groups))
+    axes = figure.subplots(len(groups), columns, squeeze=False)
+    for group, row in zip(groups, axes, strict=True):
+        if group.begin == "aged":
+            _time_after(results, group, row[0])
+            for axis in row[1:]:
+                axis.set_visible(False)
+            continue
         for number, policy in enumerate(results.spec.policy):
-            runs = figures.runs_of(results, group, policy.name)
-            ops = [sample.ops / 1000 for sample in runs[0].outcome.samples]
-            for axis, value in (
-                (left, lambda sample: 100 * sample.burst.got / sample.burst.wanted),
-                (right, figures.mixed_share),
-            ):
-                means = [sum(value(run.outcome.samples[at]) for run in runs) / len(runs) for at in range(len(ops))]
-                axis.plot(ops, means, label=policy.name, color=_colour(number), linewidth=1.2)
-        burst = f"order {results.spec.protocol.watch} in a burst, %"
-        left.set(xlabel="thousand operations", ylabel=burst, title=_titles(group))
-        right.set(xlabel="thousand operations", ylabel="mixed pageblocks, %")
+            ops, *curves = over_time.ageing(results, group, policy.name)
+            for axis, means in zip(row, curves, strict=True):
+                axis.plot([op / 1000 for op in ops], means, label=policy.name, color=_colour(number), linewidth=1.2)
+        row[0].set(ylabel=f"order {results.spec.protocol.watch} in a burst, %", title=_where(group))
+        row[1].set(ylabel="mixed pageblocks, %")
+        for axis in row:
+            axis.set_xlabel("thousand operations of the workload")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+
+
+def _time_after(results: Results, group: Group, axis: Any) -> None:
+    order = over_time.chief(results)
+    marks = over_time.marks(results)
+    middles = [mark - marks[0] / 2 for mark in marks]
+    policies = results.spec.policy
+    for number, policy in enumerate(policies):
+        found = over_time.steady(results, group, policy.name, order)
+        shift = (number / max(1, len(policies) - 1) - 0.5) * marks[0] * 0.5
+        axis.errorbar(
+            [middle + shift for middle in middles],
+            [one.mean for one in found],
+            yerr=_errors(found),
+            label=policy.name,
+            color=_colour(number),
+            marker="osD^v<>"[number % 7],
+            markersize=3.5,
+            linewidth=1,
+            elinewidth=0.8,
+        )
+    axis.set(
+        title=f"order {order}, now and then, after the policy was switched on\n{_where(group)}",
+        xlabel="operations of the workload since then",
+        ylabel="requests that succeed, %",
+        ylim=(-3, 103),
+    )
 
 
 def _errors(found: list[Estimate]) -> list[float]:
@@ -142,7 +192,7 @@ def _errors(found: list[Estimate]) -> list[float]:
 
 
 def _colour(number: int) -> str:
-    """Twelve colours that stay apart (Paul Tol's muted ones and some greys)."""
+    """Thirteen colours that stay apart (Paul Tol's muted ones and some greys)."""
     tol = ("#bbbbbb", "#555555", "#000000", "#aa4499", "#88ccee", "#44aa99", "#332288", "#117733")
-    more = ("#999933", "#ddcc77", "#cc6677", "#882255")
-    return (tol + more)[number % 12]
+    more = ("#999933", "#ddcc77", "#cc6677", "#882255", "#ee7733")
+    return (tol + more)[number % 13]

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 
-from memviz.experiment import figures
-from memviz.experiment.estimate import Difference, Estimate
+from memviz.experiment import figures, literature, markdown, over_time, report_tables, report_words
 from memviz.experiment.figures import Group, Value
+from memviz.experiment.over_time import chief
 from memviz.experiment.table import Results
-
-BEGIN_WORDS = {
-    "aged": "on the same aged machine",
-    "start": "in force all the machine's life",
-}
-_SHORT_PRICE = ("objects moved", "objects thrown away", "pages read again", "rcu_barrier, ms")
-BEGIN_SAYS = {
-    "aged": (
-        "Every policy meets the very same machine, aged under the baseline (equal digests), is switched on there, does"
-        " its action once, and then demands are made."
-    ),
-    "start": (
-        "The policy rules from the first operation on. The scenario's own users profit first: what they hold in huge"
-        " pages is no longer there for others."
-    ),
-}
 
 
 def report(results: Results, plots: Sequence[str] = ()) -> str:
@@ -34,15 +17,21 @@ def report(results: Results, plots: Sequence[str] = ()) -> str:
     if plots:
         parts.append("\n\n".join(f"![{name.rsplit('.', 1)[0].replace('-', ' ')}]({name})" for name in plots))
     parts += [_group(results, group) for group in figures.groups(results)]
-    parts += [_policies(results), _protocol(results), _limits(results), _digests(results)]
-    return "\n\n".join(parts) + "\n"
+    parts += [literature.section(results), _policies(results), _words(), _protocol(results), _limits(results)]
+    parts.append(_digests(results))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def readme(results: Results, link: str) -> str:
     """What the README says of it: a table of chosen policies, the answer in a sentence, and the limits in one."""
     lines = [f"**{results.spec.title}** [{results.name}]({link}) says:"]
     for group in figures.groups(results):
-        lines += ["", f"{_where(group, results)}:", "", *_help_table(results, group, results.spec.headline, short=True)]
+        lines += [
+            "",
+            f"{_where(group, results)}:",
+            "",
+            *report_tables.short_table(results, group, results.spec.headline),
+        ]
     lines += ["", _answer(results), "", f"Limits: {' '.join(results.spec.limits[:2])} All of them are in the report."]
     return "\n".join(lines)
 
@@ -51,6 +40,8 @@ def _head(results: Results) -> str:
     spec = results.spec
     seeds = ", ".join(str(seed) for seed in spec.seeds)
     groups = len(spec.scenarios) * len(spec.memory_mib) * len(spec.begin)
+    more = sum(len(part.runs) for part in results.literature)
+    along = f", and {more} more of what has been published" if more else ""
     return "\n".join(
         [
             f"# {spec.title}",
@@ -66,8 +57,8 @@ def _head(results: Results) -> str:
             _check_command(results),
             "```",
             "",
-            f"- {len(results.runs)} runs: {len(spec.policy)} policies × seeds {seeds} × {groups} settings",
-            f"- {results.seconds / len(results.runs):.1f} s a run, at most {results.peak_mib} MiB of memory a process",
+            f"- {len(results.runs)} runs: {len(spec.policy)} policies × seeds {seeds} × {groups} settings{along}",
+            f"- {results.seconds / (len(results.runs) + more):.1f} s a run; at most {results.peak_mib} MiB a process",
             f"- memviz {results.memviz}, simulation sources `{results.sources}`, Python {results.python}",
             f"- kernel {results.kernel}; compiled or not, the figures are the same",
             f"- digest of all results: `{results.digest}`",
@@ -89,7 +80,7 @@ def _check_command(results: Results) -> str:
 def _answer(results: Results) -> str:
     """The answer, in sentences whose every figure is computed."""
     spec = results.spec
-    order = _chief(results)
+    order = chief(results)
     if order not in spec.protocol.steady or len(spec.policy) < 2:
         return ""
     return "\n\n".join(_answer_of(results, group, order) for group in figures.groups(results))
@@ -104,25 +95,25 @@ def _answer_of(results: Results, group: Group, order: int) -> str:
     said += f" {_mean(results, group, spec.baseline, value, '.0f')} % of the time under *{spec.baseline}* and"
     said += f" {_mean(results, group, best, value, '.0f')} % under *{best}*"
     change = figures.compared(results, group, best, value)
-    said += f" ({_change(change, '.0f')} points, better with {change.better} of {change.seeds} seeds)"
+    said += f" ({markdown.changed(change, '.0f')} points, better with {change.better} of {change.seeds} seeds)"
     if order in spec.protocol.burst:
         at_once = figures.success("burst", order)
         said += f"; in a burst {_mean(results, group, spec.baseline, at_once, '.0f')} %"
         said += f" and {_mean(results, group, best, at_once, '.0f')} %"
     price = {one.title: figures.compared(results, group, best, one.value).estimate.mean for one in figures.PRICE}
-    said += f". The price, against {spec.baseline}: {_number(price['objects moved'], '+,.0f')} objects moved,"
-    said += f" {_number(price['objects thrown away'], '+,.0f')} thrown away,"
-    said += f" {_number(price['pages read again'], '+,.0f')} pages of cache read again,"
-    said += f" {_number(price['rcu_barrier, ms'], '+,.0f')} ms waiting for RCU,"
-    return said + f" {_number(price['virtual time, s'], '+.3f')} s of virtual time for the same work."
+    said += f". The price, against {spec.baseline}: {markdown.number(price['objects moved'], '+,.0f')} objects moved,"
+    said += f" {markdown.number(price['objects thrown away'], '+,.0f')} thrown away,"
+    said += f" {markdown.number(price['pages read again'], '+,.0f')} pages of cache read again,"
+    said += f" {markdown.number(price['rcu_barrier, ms'], '+,.0f')} ms waiting for RCU,"
+    return said + f" {markdown.number(price['virtual time, s'], '+.3f')} s of virtual time for the same work."
 
 
 def _mean(results: Results, group: Group, policy: str, value: Value, form: str) -> str:
-    return _number(figures.estimated(results, group, policy, value).mean, form)
+    return markdown.number(figures.estimated(results, group, policy, value).mean, form)
 
 
 def _where(group: Group, results: Results) -> str:
-    words = BEGIN_WORDS[group.begin]
+    words = report_words.BEGIN_WORDS[group.begin]
     if len(results.spec.scenarios) * len(results.spec.memory_mib) > 1:
         words = f"{group.machine}, {words}"
     return words[0].upper() + words[1:]
@@ -130,83 +121,38 @@ def _where(group: Group, results: Results) -> str:
 
 def _group(results: Results, group: Group) -> str:
     names = [one.name for one in results.spec.policy]
+    protocol = results.spec.protocol
     title = _where(group, results)
-    lines = [f"## {title}", "", f"{group.machine}. {BEGIN_SAYS[group.begin]}", ""]
-    lines += ["### How much it helps", "", *_help_table(results, group, names, short=False), ""]
-    lines += ["### How long a request takes", "", *_latency_table(results, group, names), ""]
+    lines = [f"## {title}", "", f"{group.machine}. {report_words.BEGIN_SAYS[group.begin]}", ""]
+    lines += ["### How much it helps", ""]
+    for phase, orders in (("burst", protocol.burst), ("steady", protocol.steady)):
+        if orders:
+            lines += [
+                f"Requests that succeed, {report_words.PHASE_SAYS[phase]}:",
+                "",
+                *report_tables.success_table(results, group, phase, orders),
+                "",
+            ]
+    order = chief(results)
+    if order in protocol.steady and over_time.steady(results, group, results.spec.baseline, order):
+        lines += [report_tables.time_says(results, order), "", *report_tables.time_table(results, group, order), ""]
+    lines += [
+        "### How whole memory is",
+        "",
+        report_words.WHOLE_SAYS,
+        "",
+        *report_tables.whole_table(results, group, names),
+        "",
+    ]
+    lines += ["### How long a request takes", "", *report_tables.latency_table(results, group, names), ""]
     lines += [
         "### What it costs",
         "",
-        (
-            "The ageing and the steady demands together."
-            if group.begin == "start"
-            else "The action, when there is one, and the steady demands together; the ageing is the same for all."
-        )
-        + " *Pages read again* is cache thrown away that was wanted after all.",
+        report_words.PRICE_SAYS[group.begin],
         "",
-        *_price_table(results, group, names),
+        *report_tables.price_table(results, group, names),
     ]
     return "\n".join(lines)
-
-
-def _help_table(results: Results, group: Group, names: Sequence[str], short: bool) -> list[str]:
-    """Success by order; ``short`` is the README's: the largest orders only, with the chief part of the price."""
-    protocol = results.spec.protocol
-    orders = [order for order in protocol.burst if (order == _chief(results) if short else not 4 <= order <= 5)]
-    columns = [(f"burst, order {order}", figures.success("burst", order)) for order in orders]
-    columns += [
-        (f"steady, order {order}", figures.success("steady", order))
-        for order in protocol.steady
-        if not short or order == _chief(results)
-    ]
-    extra = [figures.Figure("mixed pageblocks, %", figures.last_sample(figures.mixed_share), ".0f", -1)]
-    index = figures.last_sample(lambda sample: sample.unusable[9] / 1000)
-    extra.append(figures.Figure("unusable index, order 9", index, ".2f", -1))
-    extra.append(figures.Figure("2 MiB blocks its own users got", figures.huge_pages, ".1f", 1))
-    shown = [] if group.begin == "aged" else extra
-    prices = [one for one in figures.PRICE if short and one.title in _SHORT_PRICE]
-    rows = []
-    for name in names:
-        cells = [_estimate(figures.estimated(results, group, name, value), ".0f") + " %" for _, value in columns]
-        if columns:
-            change = figures.compared(results, group, name, columns[-1][1])
-            cells.append("" if name == results.spec.baseline else _verdict(change))
-        cells += [_estimate(figures.estimated(results, group, name, one.value), one.form) for one in shown]
-        cells += [_number(figures.estimated(results, group, name, one.value).mean, one.form) for one in prices]
-        rows.append([name, *cells])
-    head = ["policy", *(title for title, _ in columns)]
-    if columns:
-        head.append(f"points against {results.spec.baseline}, {columns[-1][0]}")
-    return _table([*head, *(one.title for one in (*shown, *prices))], rows)
-
-
-def _chief(results: Results) -> int:
-    """The order that matters most: the largest that is asked for steadily."""
-    return max(results.spec.protocol.steady, default=max(results.spec.protocol.burst, default=-1))
-
-
-def _latency_table(results: Results, group: Group, names: Sequence[str]) -> list[str]:
-    protocol = results.spec.protocol
-    columns = [("burst", order) for order in protocol.burst if order >= 8] + [("steady", o) for o in protocol.steady]
-    rows = [
-        [
-            name,
-            *(
-                _estimate(figures.estimated(results, group, name, figures.latency_us(phase, order)), ",.0f")
-                for phase, order in columns
-            ),
-        ]
-        for name in names
-    ]
-    return _table(["policy (mean, virtual µs)", *(f"{phase}, order {order}" for phase, order in columns)], rows)
-
-
-def _price_table(results: Results, group: Group, names: Sequence[str]) -> list[str]:
-    rows = [
-        [name, *(_number(figures.estimated(results, group, name, one.value).mean, one.form) for one in figures.PRICE)]
-        for name in names
-    ]
-    return _table(["policy (mean)", *(one.title for one in figures.PRICE)], rows)
 
 
 def _policies(results: Results) -> str:
@@ -219,7 +165,7 @@ def _policies(results: Results) -> str:
         ]
         for one in results.spec.policy
     ]
-    return "\n".join(["## Policies", "", *_table(["policy", "what it is", "switches", "action"], rows, "---")])
+    return "\n".join(["## Policies", "", *markdown.table(["policy", "what it is", "switches", "action"], rows, "---")])
 
 
 def _protocol(results: Results) -> str:
@@ -241,6 +187,11 @@ def _limits(results: Results) -> str:
     return "\n".join(["## Limits", "", *(f"- {limit}" for limit in results.spec.limits)])
 
 
+def _words() -> str:
+    rows = [[f"*{word}*", says] for word, says in report_words.WORDS]
+    return "\n".join(["## Words", "", *markdown.table(["word", "what it means"], rows, "---")])
+
+
 def _digests(results: Results) -> str:
     lines = ["## Digests", "", "Of each aged machine; the first eight digits."]
     for group in figures.groups(results):
@@ -249,35 +200,5 @@ def _digests(results: Results) -> str:
             for name in (one.name for one in results.spec.policy)
         ]
         seeds = [f"seed {seed}" for seed in sorted(results.spec.seeds)]
-        lines += ["", f"{_where(group, results)}:", "", *_table(["policy", *seeds], rows)]
+        lines += ["", f"{_where(group, results)}:", "", *markdown.table(["policy", *seeds], rows)]
     return "\n".join(lines)
-
-
-# -- writing -------------------------------------------------------------------------------------------------------
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "---:") -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|---" + f"|{align}" * (len(head) - 1) + "|"]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
-
-
-def _number(value: float, form: str) -> str:
-    text = format(value, form)
-    return text.replace("-", "+" if form.startswith("+") else "", 1) if float(text.replace(",", "")) == 0 else text
-
-
-def _estimate(one: Estimate, form: str) -> str:
-    mean = _number(one.mean, form)
-    if math.isinf(one.half) or one.half == 0:
-        return mean
-    return f"{mean} ± {_number(one.half, form)}"
-
-
-def _change(one: Difference, form: str) -> str:
-    mean = format(one.estimate.mean, f"+{form}")
-    return mean if math.isinf(one.estimate.half) else f"{mean} ± {_number(one.estimate.half, form)}"
-
-
-def _verdict(one: Difference) -> str:
-    mark = "" if one.sure else " (not sure)"
-    return f"{_change(one, '.0f')}, {one.better} of {one.seeds} seeds better{mark}"

@@ -59,13 +59,32 @@ class Protocol(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     hold: Positive = 4
 
 
+class Claim(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What somebody has published, and which figure of this experiment should show the same direction.
+
+    ``figure``: a name of ``claims.FIGURES``. ``expect``: with ``policy`` it is more, less, or the same as with the
+    policy ``than``; or as the figure ``than_figure`` with the same policy. ``doubt``: what is not the same there and
+    here.
+    """
+
+    source: str
+    published: str
+    figure: str
+    policy: str
+    expect: Literal["more", "less", "same"]
+    than: str = ""
+    than_figure: str = ""
+    doubt: str = ""
+
+
 class Spec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """An experiment, as its file says it.
 
     ``begin``: when a policy comes into force. "start": it rules the whole life of the machine, and the scenario's own
     users profit first. "aged": the machine ages under the baseline, the same for all policies to the digest, and the
     policy is switched on, and its action done once, right before the demand. ``headline``: policies that the README
-    shows.
+    shows. ``claim``: what has been published about it. ``literature``: other experiments that are run along, for their
+    claims.
     """
 
     title: str
@@ -79,6 +98,8 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     headline: tuple[str, ...] = ()
     begin: tuple[Begin, ...] = ("aged", "start")
     protocol: Protocol = Protocol()
+    claim: tuple[Claim, ...] = ()
+    literature: tuple[str, ...] = ()
 
     def named(self, name: str) -> Policy:
         """The policy called ``name``."""
@@ -151,7 +172,8 @@ def _fault(spec: Spec) -> str:
             return f"{what} is empty: name at least one"
         if len(set(values)) != len(values):
             return f"{what} names something twice"
-    for name in (spec.baseline, *spec.headline):
+    claimed = [name for one in spec.claim for name in (one.policy, one.than) if name]
+    for name in (spec.baseline, *spec.headline, *claimed):
         if name not in called:
             return f"no policy is called {name!r}: there are {', '.join(called)}"
     for size in spec.memory_mib:

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import itertools
 import lzma
 import platform
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,9 @@ import msgspec
 
 import memviz
 from memviz.experiment.demand import Demand
-from memviz.experiment.measure import Outcome
-from memviz.experiment.spec import Cell, ExperimentError, Spec
+from memviz.experiment.look import Look
+from memviz.experiment.measure import Outcome, Sample
+from memviz.experiment.spec import Cell, ExperimentError, Spec, cells, load
 from memviz.experiment.store import Kept, key
 from memviz.kernel import smp
 
@@ -26,8 +28,10 @@ RESULTS_FORMAT: Final = 1
 
 
 class Row(NamedTuple):
-    """One figure. ``phase``: ageing, sample, burst or steady; ``order`` -1 and ``ops`` -1 where there is none."""
+    """One figure. ``phase``: ageing, sample, acted (the policy is in force and has acted), burst, steady or left (after
+    a steady demand); ``order`` -1 and ``ops`` -1 where there is none."""
 
+    experiment: str
     scenario: str
     memory_mib: int
     begin: str
@@ -52,13 +56,19 @@ class Run(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-class Results(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True):
+    """An experiment and what came of it: all that figures and estimates need."""
+
+    name: str
+    spec: Spec
+    runs: tuple[Run, ...]
+
+
+class Results(Part, frozen=True):
     """The results file: everything that table, plots, report and README are made from."""
 
     format: int
-    name: str
     command: str
-    spec: Spec
     memviz: str
     sources: str
     """Digest of the code that was run."""
@@ -71,19 +81,42 @@ class Results(msgspec.Struct, frozen=True):
     """The largest process of a cell."""
     digest: str
     """Of all outcomes: equal wherever and however often the experiment is run."""
-    runs: tuple[Run, ...]
+    literature: tuple[Part, ...] = ()
+    """Experiments that were run along, for what has been published about them."""
 
 
-def collect(name: str, command: str, spec: Spec, kept: Sequence[Kept]) -> Results:
-    """The results file of an experiment whose cells are all there."""
-    runs = tuple(_run(one.cell, one.outcome) for one in kept)
-    digest = hashlib.blake2b(msgspec.json.encode(runs, order="sorted"), digest_size=16).hexdigest()
+class Study(NamedTuple):
+    """An experiment and its cells; of results, in the same order."""
+
+    name: str
+    spec: Spec
+    cells: Sequence[Cell]
+
+
+def studies(name: str, spec: Spec) -> list[Study]:
+    """The experiment ``name`` and those that are run along. Raises ExperimentError, or ScenarioError."""
+    found = [(name, spec), *((one, load(one)) for one in spec.literature)]
+    return [Study(one, its, cells(its)) for one, its in found]
+
+
+def collect(command: str, asked: Sequence[Study], kept: Sequence[Kept]) -> Results:
+    """The results file of an experiment, the first of ``asked``, and of those run along. ``kept``: results of all their
+    cells, one study after the other."""
+    results = iter(kept)
+    parts = [
+        Part(
+            one.name, one.spec, tuple(_run(had.cell, had.outcome) for had in itertools.islice(results, len(one.cells)))
+        )
+        for one in asked
+    ]
+    all_runs = [run for part in parts for run in part.runs]
+    digest = hashlib.blake2b(msgspec.json.encode(all_runs, order="sorted"), digest_size=16).hexdigest()
     compiled = not str(smp.__file__).endswith(".py")
     return Results(
         format=RESULTS_FORMAT,
-        name=name,
+        name=parts[0].name,
         command=command,
-        spec=spec,
+        spec=parts[0].spec,
         memviz=memviz.__version__,
         sources=kept[0].cell.sources,
         python=platform.python_version(),
@@ -91,7 +124,8 @@ def collect(name: str, command: str, spec: Spec, kept: Sequence[Kept]) -> Result
         seconds=round(sum(one.cost.seconds for one in kept), 1),
         peak_mib=max(one.cost.peak_mib for one in kept),
         digest=digest,
-        runs=runs,
+        runs=parts[0].runs,
+        literature=tuple(parts[1:]),
     )
 
 
@@ -114,23 +148,48 @@ def read_results(path: Path) -> Results:
 
 def rows(results: Results) -> Iterator[Row]:
     """The tidy table, in the order of the runs."""
-    for run in results.runs:
-        common = (run.scenario, run.memory_mib, run.begin, run.policy, run.seed)
-        outcome = run.outcome
-        for name, value in {"huge_pages": outcome.huge_pages, **outcome.price}.items():
-            yield Row(*common, "ageing", outcome.ops, -1, name, value)
-        for sample in outcome.samples:
-            yield Row(*common, "sample", sample.ops, -1, "free_pages", sample.free_pages)
-            for kind, count in sample.blocks.items():
-                yield Row(*common, "sample", sample.ops, -1, f"pageblocks_{kind}", count)
-            for order, index in enumerate(sample.unusable):
-                yield Row(*common, "sample", sample.ops, order, "unusable_index", index)
-            for name, value in _demand(sample.burst):
-                yield Row(*common, "sample", sample.ops, sample.burst.order, name, value)
-        for phase, demands in (("burst", outcome.burst), ("steady", outcome.steady)):
-            for demand in demands:
-                for name, value in (*_demand(demand), *demand.price.items()):
-                    yield Row(*common, phase, -1, demand.order, name, value)
+    for part in (results, *results.literature):
+        for run in part.runs:
+            yield from _rows_of(part.name, run)
+
+
+def _rows_of(experiment: str, run: Run) -> Iterator[Row]:
+    common = (experiment, run.scenario, run.memory_mib, run.begin, run.policy, run.seed)
+    outcome = run.outcome
+    for name, value in {"huge_pages": outcome.huge_pages, **outcome.price}.items():
+        yield Row(*common, "ageing", outcome.ops, -1, name, value)
+    for sample in outcome.samples:
+        for order, name, value in _looked(sample):
+            yield Row(*common, "sample", sample.ops, order, name, value)
+        for name, value in _demand(sample.burst):
+            yield Row(*common, "sample", sample.ops, sample.burst.order, name, value)
+    if outcome.acted is not None:
+        for order, name, value in _looked(outcome.acted):
+            yield Row(*common, "acted", outcome.acted.ops, order, name, value)
+    for phase, demands in (("burst", outcome.burst), ("steady", outcome.steady)):
+        for demand in demands:
+            for name, value in (*_demand(demand), *demand.price.items()):
+                yield Row(*common, phase, -1, demand.order, name, value)
+            if demand.left is not None:
+                for _, name, value in _looked(demand.left, of_order=demand.order):
+                    yield Row(*common, "left", demand.left.ops, demand.order, name, value)
+
+
+def _looked(one: Sample | Look, of_order: int = -1) -> Iterator[tuple[int, str, int]]:
+    """Order, name and value of what was seen; ``of_order``: the index of this order only."""
+    yield -1, "free_pages", one.free_pages
+    for kind, count in one.blocks.items():
+        yield -1, f"pageblocks_{kind}", count
+    for order, index in enumerate(one.unusable):
+        if of_order in (-1, order):
+            yield order, "unusable_index", index
+    if of_order >= 0:
+        return
+    for name, cache in one.caches.items():
+        for figure in ("slabs", "pages", "in_use", "room"):
+            yield -1, f"{name}.{figure}", getattr(cache, figure)
+    for name, count in one.users.items():
+        yield -1, name, count
 
 
 def _demand(one: Demand) -> tuple[tuple[str, int], ...]:
@@ -154,9 +213,10 @@ def as_csv(results: Results) -> str:
 
 
 def as_json(results: Results) -> bytes:
-    """The tidy table as a JSON list of objects, a line each."""
-    lines = (msgspec.json.encode(row._asdict()) for row in rows(results))
-    return b"[\n" + b",\n".join(lines) + b"\n]\n"
+    """The tidy table as JSON: ``columns``, and ``data``, a line a row (pandas reads it with ``orient="split"``)."""
+    lines = (msgspec.json.encode(row) for row in rows(results))
+    head = b'{"columns":' + msgspec.json.encode(Row._fields) + b',"data":[\n'
+    return head + b",\n".join(lines) + b"\n]}\n"
 
 
 def write_parquet(results: Results, path: Path) -> bool:

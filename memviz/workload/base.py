@@ -78,6 +78,10 @@ class Workload(ABC):
         whole = isinstance(getattr(self.params, name), int)
         self.params = msgspec.structs.replace(self.params, **{name: int(value) if whole else value})
 
+    def counts(self) -> dict[str, int]:
+        """What this user has got and missed since the machine's start, by name."""
+        return {}
+
     def check(self) -> None:
         """Raise AssertionError when what this user holds and what the machine says differ."""
         return

@@ -98,7 +98,9 @@ class Network(Workload):
         super().__init__(machine, seed)
         self.params = params
         self.flight: list[list[list[tuple[int, int]]]] = [[] for _ in range(machine.config.cpus)]
+        self.buffers = 0
         self.fallbacks = 0
+        self.failed = 0
 
     def step(self, cpu: int) -> None:
         """Receive one burst; free the oldest."""
@@ -113,15 +115,22 @@ class Network(Workload):
             self.give_back(flight.pop(0))
         burst: list[tuple[int, int]] = []
         for _ in range(self.params.burst):
+            self.buffers += 1
             order = self.params.order
             got = alloc.alloc_pages(order, GFP_ATOMIC | GFP_COMP | GFP_NOWARN, OWNER_NET)
             if got is None:
                 self.fallbacks += 1
                 order = 0
                 got = alloc.alloc_pages(0, GFP_ATOMIC | GFP_NOWARN, OWNER_NET)
-            if got is not None:
+            if got is None:
+                self.failed += 1  # the packet is dropped
+            else:
                 burst.append((got, order))
         flight.append(burst)
+
+    def counts(self) -> dict[str, int]:
+        """Buffers wanted, those made of single pages instead, and those not made at all."""
+        return {"buffers": self.buffers, "fallbacks": self.fallbacks, "failed": self.failed}
 
     def give_back(self, burst: list[tuple[int, int]]) -> None:
         """The packets have been read."""
@@ -175,6 +184,10 @@ class HugePages(Workload):
         if pfn is not None:
             self.got += 1
             held.append(pfn)
+
+    def counts(self) -> dict[str, int]:
+        """Huge pages wanted and got."""
+        return {"tried": self.tried, "got": self.got}
 
 
 class ProcessesParams(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

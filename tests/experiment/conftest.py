@@ -11,7 +11,7 @@ from memviz.experiment.demand import Demand
 from memviz.experiment.measure import Outcome, Sample
 from memviz.experiment.spec import Cell, Spec, cells, parse
 from memviz.experiment.store import Cost, Kept
-from memviz.experiment.table import Results, collect
+from memviz.experiment.table import Results, Study, collect
 
 SCENARIO = """\
 title = "Small"
@@ -119,4 +119,4 @@ def results(spec: Spec, small_cells: list[Cell]) -> Results:
     for cell in small_cells:
         got, moved = {"plain": ((1, 0), (2, 0)), "moves": ((5, 100), (8, 300))}[cell.policy.name][cell.seed - 1]
         kept.append(Kept(cell, outcome(got, moved), Cost(1.5, 40)))
-    return collect("small", "memviz experiment small.toml", spec, kept)
+    return collect("memviz experiment small.toml", [Study("small", spec, small_cells)], kept)

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from memviz.experiment.runner import Progress, executor, jobs, run
-from memviz.experiment.spec import Cell
+from memviz.experiment.spec import Cell, Spec
 from memviz.experiment.store import Kept, Store
-from memviz.experiment.table import collect
+from memviz.experiment.table import Study, collect
 from memviz.experiment.worker import CellFailed, run_cells
 
 
@@ -155,10 +155,11 @@ def test_nobody_at_the_address_is_a_sentence() -> None:
 
 
 def test_the_digest_of_all_results_is_of_results_alone(
-    small_cells: list[Cell], shared_store: Store, spec: object
+    small_cells: list[Cell], shared_store: Store, spec: Spec
 ) -> None:
     kept = computed(small_cells, shared_store)
     slower = [msgspec.structs.replace(one, cost=msgspec.structs.replace(one.cost, seconds=99.0)) for one in kept]
-    first, second = (collect("small", "command", spec, some) for some in (kept, slower))  # type: ignore[arg-type]
+    asked = [Study("small", spec, small_cells)]
+    first, second = (collect("command", asked, some) for some in (kept, slower))
     assert first.digest == second.digest
     assert (first.seconds, second.seconds) != (second.seconds, first.seconds)
