@@ -1,25 +1,24 @@
-"""``memviz export``: tables, pictures and films out of a recording."""
+"""``memviz export``: tables, pictures and films out of a recording, each whole or not at all."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import json
-import shutil
-import subprocess
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import click
 
+from memviz.cli import export_films, export_tables
 from memviz.cli.options import Failed, progress, tell
 from memviz.recording.reader import Reader
 from memviz.recording.tables import TABLES
 
-_TABLES: Final = (".csv", ".jsonl")
 _PICTURES: Final = (".png", ".svg")
-_FILMS: Final = (".gif", ".mp4")
+_ENDINGS: Final = (*export_tables.ENDINGS, *_PICTURES, *export_films.ENDINGS)
 
 
 def _help_what() -> str:
@@ -30,6 +29,7 @@ def _help_what() -> str:
 @click.argument("recording", metavar="FILE")
 @click.option("-o", "output", required=True, metavar="FILE", help="What to write; its ending says what kind. -: CSV.")
 @click.option("--what", type=click.Choice(list(TABLES)), default="events", show_default=True, help=_help_what())
+@click.option("--notes", is_flag=True, help="Short for --what notes.")
 @click.option("--at", type=click.FloatRange(0), help="Of which virtual time, in seconds, a picture is; the last one.")
 @click.option("--order", type=click.IntRange(0, 10), default=9, show_default=True, help="With .svg: whose index.")
 @click.option("--size", default="1280x720", show_default=True, help="Of pictures and films, in pixels.")
@@ -41,6 +41,7 @@ def command(
     recording: str,
     output: str,
     what: str,
+    notes: bool,
     at: float | None,
     order: int,
     size: str,
@@ -49,44 +50,65 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write tables (.csv, .jsonl), the map (.png), the curve (.svg) or a film of the map (.gif, .mp4).
+    """Write tables (.csv, .jsonl, .parquet, .arrow), the map (.png), the curve (.svg) or a film of it (.gif, .mp4).
+
+    Tables for Arrow need pyarrow, .mp4 needs ffmpeg, .gif ffmpeg or Pillow. Ctrl-C leaves no half of a file.
 
     \b
     Example: memviz export aged.memviz -o events.csv
              memviz export aged.memviz --what zones -o -
              memviz export aged.memviz -o map.png --at 1.5
-             memviz export aged.memviz -o aged.mp4 --times 4
+             memviz export aged.memviz -o aged.gif --times 4
     """
     path = Path(output)
     kind = path.suffix.lower()
-    if output != "-" and kind not in (*_TABLES, *_PICTURES, *_FILMS):
-        raise click.UsageError(f"{output}: choose an ending of {', '.join((*_TABLES, *_PICTURES, *_FILMS))}")
+    what = "notes" if notes else what
+    if output != "-" and kind not in _ENDINGS:
+        raise click.UsageError(f"{output}: choose an ending of {', '.join(_ENDINGS)}")
     if output != "-" and path.exists() and not force:
         raise click.UsageError(f"{output} exists already: add --force to write over it")
     width, height = _pixels(size)
     with Reader(recording) as reader:
-        ident = reader.instants if at is None else reader.find(int(at * 1e9))
         if output == "-":
-            _write_csv(reader, what, sys.stdout)
+            export_tables.write_csv(reader, what, sys.stdout, _counted("rows"))
             return
-        if kind in _TABLES:
-            written = _write_table(reader, what, path)
-        elif kind == ".png":
-            from memviz.gui.render.picture import map_png
-
-            path.write_bytes(map_png(reader.at(ident), width, height))
-            written = {"instant": ident}
-        elif kind == ".svg":
-            from memviz.gui.render.picture import curve_svg
-
-            path.write_text(curve_svg(reader.past(), order, width, height, reader.meta.get("title", "")), "utf-8")
-            written = {"order": order}
-        else:
-            written = _film(reader, path, (width, height), fps, times)
+        with _whole(path) as part:
+            if kind in export_tables.ENDINGS:
+                written = export_tables.write(reader, what, kind, part, _counted("rows"))
+            elif kind in export_films.ENDINGS:
+                film = export_films.Film(width, height, fps, times)
+                written = film.write(reader, kind, part, _counted("pictures"))
+            else:
+                ident = reader.instants if at is None else reader.find(int(at * 1e9))
+                written = _picture(reader, part, kind, ident, order, (width, height))
     if as_json:
         click.echo(json.dumps({"file": str(path.resolve()), "bytes": path.stat().st_size, **written}, indent=2))
     else:
         tell(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write: what is there becomes ``path`` at the end, and nothing is left of it when there was no end."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror or error}; choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _picture(reader: Reader, path: Path, kind: str, ident: int, order: int, size: tuple[int, int]) -> dict[str, object]:
+    from memviz.gui.render.picture import curve_svg, map_png
+
+    if kind == ".png":
+        path.write_bytes(map_png(reader.at(ident), *size))
+        return {"instant": ident, "time_ns": reader.times_of(ident)[0]}
+    path.write_text(curve_svg(reader.past(), order, *size, reader.meta.get("title", "")), "utf-8")
+    return {"order": order}
 
 
 def _pixels(size: str) -> tuple[int, int]:
@@ -96,60 +118,6 @@ def _pixels(size: str) -> tuple[int, int]:
     return int(width) & ~1, int(height) & ~1  # encoders want even numbers
 
 
-def _counted(count: int) -> Callable[[int], None]:
-    shown = progress()
-    return (lambda done: None) if shown is None else lambda done: shown(done, count)
-
-
-def _write_csv(reader: Reader, what: str, file: TextIO) -> int:
-    table = TABLES[what]
-    done = _counted(table.count(reader))
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(table.columns)
-    rows = 0
-    for row in table.rows(reader):
-        writer.writerow(row)
-        rows += 1
-        done(rows)
-    return rows
-
-
-def _write_table(reader: Reader, what: str, path: Path) -> dict[str, object]:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        if path.suffix.lower() == ".csv":
-            return {"table": what, "rows": _write_csv(reader, what, file)}
-        table = TABLES[what]
-        rows = 0
-        for row in table.rows(reader):
-            file.write(json.dumps(dict(zip(table.columns, row, strict=True))) + "\n")
-            rows += 1
-        return {"table": what, "rows": rows}
-
-
-def _film(reader: Reader, path: Path, size: tuple[int, int], fps: int, times: float) -> dict[str, object]:
-    """A film of the map, by an encoder that must be there."""
-    encoder = shutil.which("ffmpeg")
-    if encoder is None:
-        raise Failed(f"{path}: films need ffmpeg, which is not here: install it, or export .png")
-    from memviz.gui.render.picture import MapPicture
-
-    width, height = size
-    line = [encoder, "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-    line += ["-r", str(fps), "-i", "-"]
-    line += ["-pix_fmt", "yuv420p"] if path.suffix.lower() == ".mp4" else ["-loop", "0"]
-    pictures = max(1, int(reader.wall_ns / 1e9 / times * fps))
-    done = _counted(pictures)
-    picture = MapPicture(width, height)
-    process = subprocess.Popen([*line, str(path)], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin is not None, "a pipe was asked for"
-    try:
-        for number in range(pictures):
-            ident = reader.find_wall(int(number * times / fps * 1e9))
-            process.stdin.write(picture.rgb(reader.at(ident)).tobytes())
-            done(number + 1)
-    except BrokenPipeError:
-        pass  # what it has to say about that comes now
-    _, said = process.communicate()
-    if process.returncode != 0:
-        raise Failed(f"{path}: ffmpeg could not write it ({said.decode(errors='replace').strip().splitlines()[-1:]})")
-    return {"pictures": pictures, "fps": fps}
+def _counted(what: str) -> Callable[[int, int], None]:
+    """Shows on a terminal how much is done, of how much."""
+    return progress(what) or (lambda done, all_of_them: None)

@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import click
+import msgspec
 
 from memviz.cli.options import Failed
+from memviz.recording.format import RecordingError
+from memviz.recording.notes import Notes
 from memviz.recording.reader import Reader
 
 
@@ -64,9 +67,18 @@ def told(reader: Reader) -> dict[str, Any]:
         "repeatable": origin is not None,
         "seed": origin.get("seed") if isinstance(origin, dict) else None,
         "events": reader.event_counts(),
+        **_notes(reader),
         "state": last.state,
         "notice": last.notice,
     }
+
+
+def _notes(reader: Reader) -> dict[str, Any]:
+    try:
+        notes = Notes(reader.path)
+    except RecordingError as error:  # the recording is none the worse for that
+        return {"notes": [], "notes_trouble": str(error)}
+    return {"notes": [msgspec.to_builtins(note) for note in notes.all], "notes_trouble": notes.where}
 
 
 def text(found: dict[str, Any]) -> str:
@@ -96,6 +108,13 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"  it ends with a failure: {found['notice']}")
     most = [f"{name} {count:,}" for name, count in list(found["events"].items())[:8]]
     lines.append(f"  events: {', '.join(most) or 'none'}")
+    if found["notes"]:
+        lines.append("  notes:")
+        for note in found["notes"]:
+            words = " ".join(note["text"].split()) or "(a bookmark)"
+            lines.append(f"    {note['time_ns'] / 1e9:10.6f} s  {words}")
+    if found["notes_trouble"]:
+        lines.append(f"  {found['notes_trouble']}")
     if "checked" in found:
         lines.append(f"  all {found['checked']:,} instants were read: their checksums are right")
     return "\n".join(lines)

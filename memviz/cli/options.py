@@ -40,8 +40,8 @@ memory: Final[Decorator] = click.option(
 )
 
 
-def progress() -> Callable[[int, int], None] | None:
-    """Shows on a terminal how far a run is; None where nobody sits."""
+def progress(what: str = "operations") -> Callable[[int, int], None] | None:
+    """Shows on a terminal how far it is, and how many of ``what`` are done; None where nobody sits."""
     if not sys.stderr.isatty():
         return None
     shown = [-1]
@@ -50,7 +50,7 @@ def progress() -> Callable[[int, int], None] | None:
         percent = done * 100 // max(1, all_of_them)
         if percent != shown[0]:
             shown[0] = percent
-            click.echo(f"\r{percent:3} %  {done:,} operations" if percent < 100 else "\r\033[K", nl=False, err=True)
+            click.echo(f"\r{percent:3} %  {done:,} {what}" if percent < 100 else "\r\033[K", nl=False, err=True)
 
     return show
 

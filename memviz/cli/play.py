@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from memviz.recording.reader import Reader
 @click.option(
     "--after", type=click.FloatRange(0, 3600), default=3.0, show_default=True, help="Seconds until the picture."
 )
-def command(recording: str, at: float | None, go_on: bool, screenshot: Path | None, after: float) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Say as JSON what is played, before the window opens.")
+def command(recording: str, at: float | None, go_on: bool, screenshot: Path | None, after: float, as_json: bool) -> int:
     """Play a recording in the window, or go on from an instant of it.
 
     \b
@@ -33,10 +35,22 @@ def command(recording: str, at: float | None, go_on: bool, screenshot: Path | No
         path = str(reader.path)
         if go_on and "origin" not in reader.meta:
             raise click.UsageError(f"{path} is not of a simulation: leave --continue out")
+        ident = 1 if at is None else reader.find(int(at * 1e9))
+        told = {
+            "file": path,
+            "title": reader.meta.get("title", ""),
+            "instants": reader.instants,
+            "instant": ident,
+            "time_ns": reader.times_of(ident)[0],
+            "continued": go_on,
+            "screenshot": None if screenshot is None else str(screenshot.resolve()),
+        }
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
         if screenshot is None:
             raise click.UsageError("there is no display here: use --screenshot F.png, or memviz info and memviz export")
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
     from memviz.gui.app import WindowOptions, run_window
 
     return run_window(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memviz.kernel import trace
+from memviz.recording.notes import Note, Notes
 from memviz.recording.reader import Reader
 from memviz.snapshot import Snapshot, Structured
 
@@ -23,6 +24,7 @@ class Recording(Sequence[Snapshot]):
         self.title = self.reader.meta.get("title", "")
         self.meta = dict(self.reader.meta)
         """What the file says about itself; ``origin`` is the JSON of the scenario, seed and size."""
+        self._notes: Notes | None = None
 
     def __len__(self) -> int:
         return self.reader.instants
@@ -47,6 +49,17 @@ class Recording(Sequence[Snapshot]):
     def at(self, seconds: float) -> Snapshot:
         """The last instant at or before a virtual time."""
         return self.reader.at(self.reader.find(int(seconds * 1e9)))
+
+    @property
+    def notes(self) -> Notes:
+        """The notes beside the recording; they can be added to. Raises RecordingError where they can't be read."""
+        if self._notes is None:
+            self._notes = Notes(self.reader.path)
+        return self._notes
+
+    def at_note(self, note: Note) -> Snapshot:
+        """The instant that a note is about."""
+        return self.reader.at(self.reader.find(note.time_ns))
 
     @property
     def duration(self) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from memviz.kernel import trace
+from memviz.recording.notes import Notes
 from memviz.recording.reader import Reader
 from memviz.snapshot import Cache
 
@@ -80,6 +81,12 @@ TABLES: Final[dict[str, Table]] = {
         ("what", "from_ns", "to_ns", "missed"),
         lambda reader: reader.rows("SELECT what, from_ns, to_ns, missed FROM gap ORDER BY snapshot, id"),
         lambda reader: reader.count("gap"),
+    ),
+    "notes": Table(
+        "what somebody has noted on instants",
+        ("time_ns", "text", "made"),
+        lambda reader: ((one.time_ns, one.text, one.made) for one in Notes(reader.path).all),
+        lambda reader: len(Notes(reader.path).all),
     ),
     "caches": Table(
         "every slab cache at every instant",

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
+import shutil
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -177,3 +183,90 @@ def test_a_recording_for_programs(recording: tuple[Path, dict]) -> None:
             run[len(run)]
         with pytest.raises(ValueError, match="no event is called 'foo'"):
             run.events("foo")
+
+
+def test_a_film_has_as_many_pictures_as_it_says(
+    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    target = tmp_path / "film.gif"
+    arguments = ("--size", "160x100", "--fps", "20", "--times", "0.25", "--json")
+    code, out, _ = said(capsys, "export", recording[0], "-o", target, *arguments)
+    found = json.loads(out)
+    with Reader(recording[0]) as reader:
+        assert found["pictures"] == max(1, int(reader.wall_ns / 1e9 / 0.25 * 20))
+    with image.open(target) as film:
+        assert (film.n_frames, film.size) == (found["pictures"], (160, 100)), "pictures that repeat themselves too"
+        film.seek(film.n_frames - 1)
+        assert len(film.convert("RGB").getcolors(1 << 16)) > 4
+    assert code == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["film.gif"]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is not None, reason="there is an encoder here")
+def test_no_encoder_is_told_in_one_sentence(
+    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = said(capsys, "export", recording[0], "-o", tmp_path / "film.mp4")
+    assert (code, err) == (1, "memviz: .mp4 needs ffmpeg, which is not here: install it, or export .gif or .png\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_tables_for_arrow(
+    ending: str, recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With pyarrow the table, without it one sentence."""
+    target = tmp_path / f"events.{ending}"
+    code, out, err = said(capsys, "export", recording[0], "-o", target, "--json")
+    if importlib.util.find_spec("pyarrow") is None:
+        assert (code, out) == (1, "")
+        hint = "pip install 'memviz[arrow]', or export .csv or .jsonl"
+        assert err == f"memviz: .{ending} needs pyarrow, which is not here: {hint}\n"
+        assert list(tmp_path.iterdir()) == []
+        return
+    import pyarrow.ipc
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(target) if ending == "parquet" else pyarrow.ipc.open_file(target).read_all()
+    with memviz.open(recording[0]) as run:
+        assert table.column("seq").to_pylist() == run.events()["seq"].tolist()
+    assert json.loads(out)["rows"] == table.num_rows
+
+
+def test_ctrl_c_leaves_no_half_of_a_file(recording: tuple[Path, dict], tmp_path: Path) -> None:
+    """And what was there before stays as it was."""
+    target = tmp_path / "film.gif"
+    target.write_bytes(b"precious")
+    line = [sys.executable, "-m", "memviz.cli.main", "export", str(recording[0]), "-o", str(target), "--force"]
+    process = subprocess.Popen([*line, "--size", "1000x1000", "--times", "0.0101"], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 30
+    while not any(one.suffix == ".part" for one in tmp_path.iterdir()):
+        assert process.poll() is None
+        assert time.monotonic() < end
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.strip()) == (130, "memviz: interrupted")
+    assert [one.name for one in tmp_path.iterdir()] == ["film.gif"]
+    assert target.read_bytes() == b"precious"
+
+
+def test_notes_are_shown_and_exported(
+    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "noted.memviz"
+    shutil.copy(recording[0], path)
+    with memviz.open(path) as run:
+        run.notes.add(run[2].time_ns, "here it\nbegins")
+        at_ns = run[2].time_ns
+    code, out, _ = said(capsys, "info", path)
+    assert code == 0
+    assert f"{at_ns / 1e9:10.6f} s  here it begins" in out
+    code, out, _ = said(capsys, "info", path, "--json")
+    assert [note["text"] for note in json.loads(out)["notes"]] == ["here it\nbegins"]
+    code, out, _ = said(capsys, "export", path, "--notes", "-o", "-")
+    assert [row["text"] for row in csv.DictReader(out.splitlines(keepends=True))] == ["here it\nbegins"]
+    path.with_name("noted.memviz.notes").write_text("?")
+    code, out, _ = said(capsys, "info", path)
+    assert code == 0, "the recording is none the worse for that"
+    assert "holds no notes that can be read" in out
