@@ -175,7 +175,7 @@ def measure(memory_mib: int, phases: int, profile: bool = False) -> Result:
         bench.warm()
         bench.session._timer.stop()
         before = bench.alone(PHASE_S)
-        profiler = cProfile.Profile()
+        profiler = cProfile.Profile(time.thread_time)
         for _ in range(phases):
             if profile:
                 profiler.enable()

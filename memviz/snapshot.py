@@ -146,11 +146,12 @@ class Pages:
     version: int = field(default=0, compare=False, repr=False)
     """Counted by ``changes``."""
 
-    def changed_since(self, older: Pages) -> npt.NDArray[np.intp] | None:
-        """Which groups of 64 page frames may differ from ``older``, ascending; None: nothing is known of that."""
-        if self.changes is None or self.changes is not older.changes:
-            return None
-        return self.changes.changed_groups(older.version, self.version)
+    def changed_since(self, changes: Changes | None, version: int) -> npt.NDArray[np.intp] | None:
+        """Which groups of 64 page frames may differ from another version, ascending; None: nothing is known of that.
+
+        Versions are kept by number, for whoever keeps Pages keeps all of their memory.
+        """
+        return changes.changed_groups(version, self.version) if changes is self.changes and changes else None
 
     @property
     def nr(self) -> int:

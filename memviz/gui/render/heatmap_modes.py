@@ -77,6 +77,19 @@ def part(snapshot: Snapshot, begin: int, end: int) -> Part:
     )
 
 
+def part_of_runs(snapshot: Snapshot, runs: npt.NDArray[np.intp], size: int) -> Part:
+    """Copies of some aligned runs of ``size`` page frames (whole pageblocks), one after the other."""
+    pages = snapshot.pages
+    whole = pages.nr // size * size
+    owner, order, flags = (
+        plane[:whole].reshape(-1, size)[runs].ravel() for plane in (pages.owner, pages.order, pages.flags)
+    )
+    stamp = pages.stamp[:whole].reshape(-1, size)[runs].ravel()
+    per_run = size >> PAGEBLOCK_ORDER
+    blocks = snapshot.pageblock_mt[: whole >> PAGEBLOCK_ORDER].reshape(-1, per_run)[runs].ravel()
+    return Part(Pages(owner, order, flags, stamp), blocks, snapshot.time_ns // 1_000_000)
+
+
 class Mode(NamedTuple):
     """A meaning of colour."""
 
@@ -88,6 +101,8 @@ class Mode(NamedTuple):
     """A code for every page frame of a part."""
     lut: Callable[[Snapshot], U8]
     """The rank of every code: 256 entries."""
+    lasts: bool = True
+    """The code of a page frame changes only when something about its block or its pageblock does."""
 
 
 def _lut(pairs: dict[int, int]) -> U8:
@@ -328,6 +343,7 @@ MODES: Final[tuple[Mode, ...]] = (
         ),
         ages,
         _identity,
+        lasts=False,
     ),
     Mode("mobility", "mobility", _MOBILITY, _mobility_raw, _mobility_ranks),
     Mode("pinned_by", "pinned by", _pinned_classes(), pinned_by, _identity),

@@ -28,6 +28,10 @@ CHUNK: Final = 1 << 16
 DENSE: Final = 12
 """When more than one word in so many changed, building all anew is the quicker way."""
 
+RUN: Final = 1024
+"""Page frames of the largest block that the buddy allocator knows: what a page frame is depends on no others."""
+_RUN_WORDS: Final = RUN // 8
+
 IDENTITY: Final[U8] = np.arange(256, dtype=np.uint8)
 
 
@@ -90,6 +94,20 @@ class Pyramid:
         if words.size == 0:
             return False
         self._patch(words + (begin >> 3), new[words])
+        return True
+
+    def update_runs(self, runs: npt.NDArray[np.intp], raw: U8) -> bool:
+        """Take over the raw codes of some aligned runs of ``RUN`` page frames (their numbers, ascending): all the
+        others are as they were. True: something changed. The pyramid must be complete.
+        """
+        if not self.complete:
+            raise ValueError("runs can be brought up to date when everything was looked at once")
+        words = (runs[:, np.newaxis] * _RUN_WORDS + np.arange(_RUN_WORDS)).ravel()
+        new = raw.view(np.uint64)
+        differs = np.flatnonzero(self._raw.view(np.uint64)[words] != new)
+        if not differs.size:
+            return False
+        self._patch(words[differs], new[differs])
         return True
 
     def show(self, raw: U8, lut: U8 = IDENTITY) -> bool:

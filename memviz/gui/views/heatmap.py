@@ -5,13 +5,12 @@ from __future__ import annotations
 from time import perf_counter
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRectF, Qt, QTimer
+from PySide6.QtCore import QRectF, QTimer
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
     QHideEvent,
     QImage,
-    QKeySequence,
     QPainter,
     QPaintEvent,
     QShowEvent,
@@ -21,7 +20,8 @@ from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 from memviz.gui.panel import View
 from memviz.gui.render import heatmap_modes, heatmap_text
 from memviz.gui.render.layout import Blocks, Hilbert, Layout, Rect, Rows
-from memviz.gui.render.pyramid import SLICE, Pyramid
+from memviz.gui.render.pyramid import Pyramid
+from memviz.gui.render.sorter import Sorter
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.heatmap_map import HeatmapMap
@@ -58,6 +58,12 @@ class HeatmapView(View):
         "Every cell is a page frame of 4 KiB, every tile a pageblock of 2 MiB. Only a tile that holds nothing "
         "but free pages can be handed out in one piece."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("← → ↑ ↓", "The next page frame; with Shift the next pageblock"),
+        ("+ − 0", "Zoom in, zoom out, all of memory"),
+        ("Return", "Come closer to what is selected"),
+        ("Esc", "Drop the box"),
+    )
     empty: ClassVar[str] = "No page frames to show yet"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
@@ -69,9 +75,7 @@ class HeatmapView(View):
         self._box_of: tuple[object, ...] = ()
         self._box_total: tuple[str, ...] = ()
         self._box_due = 0.0
-        self._sorted_of: tuple[object, ...] = ()
-        self._slice = 0
-        self._pending = 0
+        self._sorter = Sorter(self.pyramid)
         self._again = QTimer(self)
         self._again.setSingleShot(True)
         self._again.setInterval(12)
@@ -111,13 +115,9 @@ class HeatmapView(View):
             ("+", "Zoom in (+)", self.map.zoom_in),
         ):
             self.header.add_button(text, tip).clicked.connect(slot)
-        find = QAction("Go to page frame…", self)
-        find.setShortcut(QKeySequence("G"))
-        find.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        find.triggered.connect(self.go_to.open)
+        self.map.go_to_wanted.connect(self.go_to.open)
         self.color_actions.triggered.connect(self._color_chosen)
         self.layout_actions.triggered.connect(self._layout_chosen)
-        self.addAction(find)
 
     def _chooser(self, what: str, choices: tuple[tuple[str, str], ...]) -> tuple[QToolButton, QActionGroup]:
         button = self.header.add_button(f"{what}: {choices[0][1]} ▾", f"{what} of the map")
@@ -191,7 +191,6 @@ class HeatmapView(View):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show another instant. Costs what changed: page frames are compared with those shown."""
         self.snapshot = snapshot
-        self._pending = -1
         if not self.isVisible():
             return
         self.header.subtitle = heatmap_text.subtitle(snapshot) if snapshot.pages.nr else ""
@@ -211,27 +210,14 @@ class HeatmapView(View):
         if snapshot is None or not self.isVisible():
             return
         self.map.pages = snapshot.pages
-        nr = snapshot.pages.nr
         lut = heatmap_modes.raised(self.mode.lut(snapshot), self.highlight)
-        wanted = (nr, self.mode.id, lut.tobytes())
-        if wanted != self._sorted_of:
-            self._sorted_of, self._slice, self._counted_at = wanted, 0, 0.0
-            self.pyramid.restart(nr, lut)
+        if self._sorter.show(snapshot, self.mode, lut):
+            self._counted_at = 0.0
             self._place()
-        if self._pending < 0:
-            self._pending = self.pyramid.slices
-        while self._pending:
-            first = self._slice * SLICE
-            some = heatmap_modes.part(snapshot, first, min(first + SLICE, nr))
-            self.pyramid.update(self._slice, self.mode.raw(some))
-            self._slice = (self._slice + 1) % self.pyramid.slices
-            self._pending -= 1
-            if perf_counter() - begin > BUDGET_S:
-                break
-        if self._pending:
+        if self._sorter.work(begin + BUDGET_S):
             self._again.start()
         if not self.pyramid.complete:
-            self.read_out.show_note(f"looking through memory: {100 * self._slice // max(1, self.pyramid.slices)} %")
+            self.read_out.show_note(f"looking through memory: {self._sorter.percent} %")
         if self.pyramid.version != self._shown_version:
             self._shown_version = self.pyramid.version
             self.map.update()
@@ -259,7 +245,6 @@ class HeatmapView(View):
         colors = heatmap_modes.palette(self.mode, self.theme.tokens, self.highlight)
         self.map.set_colors(colors, 0xFF000000 | self.theme.tokens.rgb("ui.panel"))
         self.map.labels = heatmap_modes.labels(self.mode, self.highlight)
-        self._pending = -1
         self._sort()
         self._show_legend()
 
@@ -269,6 +254,12 @@ class HeatmapView(View):
             painter = QPainter(self)
             outline(painter, QRectF(self.map.geometry()).adjusted(-2, -2, 2, 2), self.theme.color("ui.focus"), 1.5)
             painter.end()
+
+    def as_text(self) -> str:
+        """What the line below the map says, and the legend."""
+        said = "   ".join(self.read_out.parts)
+        parts = (f"{self.title}  {self.header.subtitle}".strip(), self.legend.accessibleDescription(), said)
+        return "\n".join(part for part in parts if part)
 
     def bitmap(self) -> QImage | None:
         """The map without what is drawn on it."""

@@ -343,11 +343,11 @@ def test_a_memory_of_nothing_is_told(view: HeatmapView) -> None:
 def test_a_huge_memory_is_sorted_slice_by_slice(
     qtbot: QtBot, view: HeatmapView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memviz.gui.render import pyramid
+    from memviz.gui.render import pyramid, sorter
     from memviz.gui.views import heatmap
 
     monkeypatch.setattr(pyramid, "SLICE", 1 << 15)
-    monkeypatch.setattr(heatmap, "SLICE", 1 << 15)
+    monkeypatch.setattr(sorter, "SLICE", 1 << 15)
     monkeypatch.setattr(heatmap, "BUDGET_S", 0.0)
     source = SyntheticSource(nr_frames=5 << 15, nr_slabs=4)
     view.show_snapshot(source.snapshot())
