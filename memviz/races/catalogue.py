@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
-from memviz.races import moving_nodes, preloaded, softirq_free, thread_2017, umount
+from memviz.races import caller_locked, moving_nodes, preloaded, softirq_free, thread_2017, umount
 from memviz.races.case import RaceCase
 
 CASES: Final[tuple[RaceCase, ...]] = (
+    *caller_locked.CASES,
     *preloaded.CASES,
     *thread_2017.CASES,
     *softirq_free.CASES,

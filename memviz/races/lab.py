@@ -14,6 +14,7 @@ from typing import Final
 from memviz.kernel.mmzone import PageAllocConfig
 from memviz.kernel.page import GFP_KERNEL, OWNER_KERNEL, OWNER_SLAB_VFS, PAGE_SHIFT, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
+from memviz.kernel.radix_tree import RadixTree, RadixTreePreload
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.schedule import Scheduler
 from memviz.kernel.slab import Slab, SlubConfig
@@ -64,6 +65,7 @@ class Lab:
         self.nodes.cache.poison(self.poison_node)
         self.mover = XaMigrate(self.nodes, self.smp, self.rcu)
         self.arrays: list[XArray] = []
+        self.trees: list[RadixTree] = []
         self.tasks: list[Task] = []
         self.bodies: dict[int, Callable[[], None]] = {}  # by CPU
         self.history = History(self.smp)
@@ -77,6 +79,12 @@ class Lab:
         array = XArray("none", self.nodes, lock, self.smp, self.rcu, name, lock_irq)
         self.arrays.append(array)
         return array
+
+    def radix_tree(self, name: str, preload: RadixTreePreload | None = None) -> RadixTree:
+        """A radix tree of this machine; who uses it brings a lock for it."""
+        tree = RadixTree(self.nodes, preload, smp=self.smp, rcu=self.rcu, name=name)
+        self.trees.append(tree)
+        return tree
 
     def two_leaves(self, name: str = "file") -> tuple[XArray, XaNode]:
         """An array of three nodes, and the one that holds nothing but index 100."""
@@ -146,6 +154,8 @@ class Lab:
         self.rcu.drain()
         for array in self.arrays:
             array.check()
+        for tree in self.trees:
+            tree.check(tight=True)
         self.nodes.cache.flush_all()
         self.slub.check()
         for check in self.checks:
@@ -225,6 +235,8 @@ class Lab:
             parts.append([need for need, _, _ in queue])
         for array in self.arrays:
             parts.append((array.dump(), [(node.addr, node.array is array) for node in array.nodes_in_tree()]))
+        for tree in self.trees:
+            parts.append((tree.dump(), [node.addr for node in tree.nodes_in_tree()]))
         for cache in self.slub.slab_caches:
             for pfn, slab in cache.slabs.items():
                 parts.append((pfn, slab.place, slab.inuse, bytes(slab.live), slab.freelist))

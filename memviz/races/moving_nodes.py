@@ -180,7 +180,9 @@ CASES: Final = (
         "No reference would keep the node in its tree; looking again under the lock is enough. The patch looks"
         " again, and then unlocks the wrong pointer.",
         (
-            Variant("posted", "as posted", partial(huge_store, repaired=""), "unlock of a wild pointer", cpus=3),
+            Variant(
+                "posted", "as posted", partial(huge_store, repaired=""), "unlock of a wild pointer", how="pct", cpus=3
+            ),
             Variant("corrected", CORRECTED, partial(huge_store, repaired=None), cpus=3),
         ),
     ),

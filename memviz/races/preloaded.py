@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from memviz.kernel.radix_tree import RadixTree, RadixTreePreload
+from memviz.kernel.radix_tree import RadixTreePreload
 from memviz.kernel.schedule import Scheduler
 from memviz.kernel.spinlock import SpinLock
 from memviz.races.case import RaceCase, Variant
@@ -20,7 +20,7 @@ def one_entry_each(scheduler: Scheduler, radix: bool) -> Lab:
 
     def insert(cpu: int) -> None:
         lock = SpinLock(lab.smp, f"tree {cpu} lock")
-        tree = RadixTree(lab.nodes, preload, smp=lab.smp, rcu=lab.rcu, name=f"tree {cpu}")
+        tree = lab.radix_tree(f"tree {cpu}", preload)
         preload.preload()
         lock.lock()
         tree.insert(70, "item")

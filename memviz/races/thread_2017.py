@@ -283,7 +283,9 @@ CASES: Final = (
         "Mainline's RCU callback does not touch ->array, so two of the three states can't be told apart. Reset it"
         " there, and they can.",
         (
-            Variant("posted", "as posted", partial(recycled, repaired=""), "page freed with an object in use"),
+            Variant(
+                "posted", "as posted", partial(recycled, repaired=""), "page freed with an object in use", how="all"
+            ),
             Variant("reset", "as posted; the callback resets ->array", partial(recycled, repaired="abg")),
             Variant("corrected", CORRECTED, partial(recycled, repaired=None)),
         ),

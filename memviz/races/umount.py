@@ -132,7 +132,13 @@ CASES: Final = (
         "True of references, whoever takes them. Waiting helps; so does taking none: marking unused dentries as being"
         " evicted, which umount knows to wait for.",
         (
-            Variant("references", "isolate takes a reference of each dentry", partial(umount, references=True), BUSY),
+            Variant(
+                "references",
+                "isolate takes a reference of each dentry",
+                partial(umount, references=True),
+                BUSY,
+                how="pct",
+            ),
             Variant(
                 "umount-waits",
                 "the same, and umount waits for a pass under way",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from memviz.kernel.radix_tree import RadixTree
 from memviz.kernel.xa_node import XA_CHUNK_SHIFT, XaNode
 from memviz.kernel.xarray import XArray
 from memviz.races.case import HOLDS, Variant
@@ -37,8 +38,8 @@ _SEED: Final = 1
 class Tree:
     """An array as the page cache of a file has it."""
 
-    def __init__(self, array: XArray) -> None:
-        self.i_pages = array
+    def __init__(self, tree: XArray | RadixTree) -> None:
+        self.i_pages = tree
 
 
 class RaceSource:
@@ -177,7 +178,7 @@ class RaceSource:
             caches=convert_slabs.caches(lab.slub),
             slabs=slabs,
             objects=objects,
-            xarrays=tuple(self._info(number, array) for number, array in enumerate(lab.arrays)),
+            xarrays=tuple(self._info(number, tree) for number, tree in enumerate(self._trees())),
             nodes=self._nodes(),
             cpus=tuple(
                 cpu._replace(where=str(stand.lines[0]) if stand.lines else "")
@@ -225,19 +226,22 @@ class RaceSource:
             cases=tuple((one.name, one.title) for one in CASES),
         )
 
-    def _info(self, number: int, array: XArray) -> XArrayInfo:
-        head = array.head
+    def _info(self, number: int, array: XArray | RadixTree) -> XArrayInfo:
+        head = array.top()
         height = head.shift // XA_CHUNK_SHIFT + 1 if isinstance(head, XaNode) else 0
         movable = self.stepper.lab.nodes.cache.movable
         nodes = array.nodes_in_tree()
         entries = sum(node.count for node in nodes if node.shift == 0)
         return XArrayInfo(number, array.name, len(nodes), height, entries, movable)
 
+    def _trees(self) -> list[XArray | RadixTree]:
+        return [*self.stepper.lab.arrays, *self.stepper.lab.trees]
+
     def _nodes(self) -> Structured:
         """The tree in focus: its nodes, those that wait for RCU, those not published yet, the readers on them."""
-        arrays = self.stepper.lab.arrays
-        number = self.focus.xarray if 0 <= self.focus.xarray < len(arrays) else 0
-        return self._watch.nodes(Tree(arrays[number]) if arrays else None)
+        trees = self._trees()
+        number = self.focus.xarray if 0 <= self.focus.xarray < len(trees) else 0
+        return self._watch.nodes(Tree(trees[number]) if trees else None)
 
 
 def race_cpu(stand: Stand) -> RaceCpu:

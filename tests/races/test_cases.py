@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
 from memviz.kernel.explore import attempt, runs
 from memviz.kernel.page import GFP_KERNEL
 from memviz.kernel.schedule import RandomScheduler, Replay
 from memviz.kernel.smp import KernelBug
-from memviz.races.case import HOLDS, Variant
+from memviz.races.case import HOLDS, SCHEDULES, Variant
 from memviz.races.catalogue import CASES, RaceError, find
 from memviz.races.lab import Lab
+from memviz.races.report import FEW, examine
 
 VARIANTS = [(case.name, variant) for case in CASES for variant in case.variants]
 BROKEN = [pytest.param(variant, id=f"{name}-{variant.name}") for name, variant in VARIANTS if variant.breaks != HOLDS]
@@ -27,12 +33,19 @@ def test_what_is_wrong_is_broken_by_a_schedule_that_repeats_it(variant: Variant)
     again = attempt(variant.build, Replay(verdict.schedule))
     assert again == (verdict.schedule, verdict.failure, verdict.rule)
     if verdict.seed >= 0:
-        once = variant.search(1, seed=verdict.seed) if variant.how == "random" else verdict
+        once = variant.search(1, seed=verdict.seed)
         assert (once.failure, once.schedule) == (verdict.failure, verdict.schedule)
     small = variant.minimised(verdict)
     schedule, _, rule = attempt(variant.build, Replay(small))
     assert rule == variant.breaks
     assert len(runs(schedule)) <= min(8, len(runs(verdict.schedule)))
+
+
+@pytest.mark.parametrize("seed", [12345, 2**40 + 7, 987_654_321_012])
+@pytest.mark.parametrize("variant", BROKEN)
+def test_what_is_wrong_is_found_from_whatever_seed(variant: Variant, seed: int) -> None:
+    verdict = variant.search(SCHEDULES if variant.how != "all" else FEW, seed)
+    assert variant.expected(verdict)
 
 
 @pytest.mark.parametrize("variant", SOUND)
@@ -51,6 +64,56 @@ def test_an_array_that_dies_meanwhile_is_safe_on_every_schedule_with_three_preem
     assert verdict.failure is None, f"{verdict.failure}: {verdict.schedule}"
     assert verdict.complete
     assert verdict.schedules > 3000
+
+
+SCRIPT = """
+import sys
+from memviz.races.catalogue import find
+from memviz.races.report import examine
+told = examine(find(sys.argv[1]), seed=int(sys.argv[2]))
+print(told.as_json(), told.as_text(), told.expected)
+"""
+
+
+@pytest.mark.parametrize(("case", "seed"), [("race-caller-locked", 12345), ("race-huge-page", 2**40 + 7)])
+def test_a_seed_tells_the_same_in_every_process(case: str, seed: int) -> None:
+    """Whatever order sets and dictionaries of that process would have."""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, case, str(seed)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "77")
+    }
+    assert len(told) == 1
+    assert told.pop().endswith("True\n")
+
+
+def test_what_is_printed_to_see_it_again_repeats_it() -> None:
+    case = find("race-huge-page")
+    found = examine(case, "posted", seed=12345)
+    finding = found.findings[0]
+    again = re.search(
+        r"again: memviz run race-huge-page --variant posted --seed (\d+) --schedules 1\n", found.as_text()
+    )
+    assert again is not None
+    once = examine(case, "posted", seed=int(again[1]), schedules=1).findings[0]
+    assert once.verdict.schedule == finding.verdict.schedule
+    assert once.legs == finding.legs
+
+
+def test_every_defect_of_the_posted_patch_is_shown_step_by_step() -> None:
+    """Unlock of what is not locked, double free, leak, no memory, a barrier a node, a dying array, recycled nodes."""
+    posted = [case for case in CASES if case.name.startswith("race-posted-")]
+    assert len(posted) == 7
+    for case in posted:
+        finding = examine(case, "posted").findings[0]
+        assert finding.expected
+        assert finding.legs
+        assert all(leg.told for leg in finding.legs)
 
 
 def test_names_and_texts() -> None:
