@@ -85,6 +85,14 @@ FILE: Final[tuple[Act, ...]] = (
         needs_source=True,
     ),
     Act(
+        "copy_text",
+        "Copy panel as text",
+        "File/Panel",
+        lambda w: w.copy_text(),
+        ("Ctrl+C",),
+        "Put what the panel that has the focus says about the selection on the clipboard.",
+    ),
+    Act(
         "copy_picture",
         "Copy panel as picture",
         "File/Panel",

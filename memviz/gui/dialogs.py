@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt
-from PySide6.QtGui import QAction, QIcon, QKeyEvent, QPixmap
+from PySide6.QtGui import QAction, QIcon, QKeyEvent, QPixmap, QShowEvent
 from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTextBrowser, QTreeWidget, QTreeWidgetItem, QVBoxLayout
 
 import memviz
@@ -14,6 +14,7 @@ from memviz import resources
 from memviz.gui.act import key_words
 from memviz.gui.actions import ACTIONS, MENUS
 from memviz.gui.docks import panel_key
+from memviz.gui.panel import View
 
 if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
@@ -40,6 +41,17 @@ class HelpDialog(Dialog):
         self.text.setAccessibleName("Help")
         self.text.setMarkdown(resources.read_text("help/window.md"))
         self.box.addWidget(self.text)
+        self._about = window.current_panel().view.title if window.gallery is None or window.gallery.isHidden() else ""
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Begin with the panel that has the keys: what is that?"""
+        super().showEvent(event)
+        if self._about and self.text.find(f"{self._about}."):
+            cursor = self.text.textCursor()
+            bar = self.text.verticalScrollBar()
+            bar.setValue(bar.value() + self.text.cursorRect(cursor).top() - 8)
+            cursor.clearSelection()
+            self.text.setTextCursor(cursor)
 
 
 class KeysDialog(Dialog):
@@ -49,13 +61,11 @@ class KeysDialog(Dialog):
         super().__init__(window, "Keys — memviz", 560, 640)
         self.text = QTextBrowser()
         self.text.setAccessibleName("Keys")
-        self.text.setHtml(
-            keys_html([(dock.view.title, panel_key(n)) for n, dock in enumerate(window.docks.all.values(), 1)])
-        )
+        self.text.setHtml(keys_html([dock.view for dock in window.docks.all.values()]))
         self.box.addWidget(self.text)
 
 
-def keys_html(panels: list[tuple[str, str]]) -> str:
+def keys_html(panels: list[View]) -> str:
     """The list of keys as a page."""
     rows = []
     for menu in MENUS:
@@ -67,8 +77,18 @@ def keys_html(panels: list[tuple[str, str]]) -> str:
             if act.keys and act.menu.split("/")[0] == menu
         ]
     rows.append("<tr><td colspan='2'><br><b>Panels</b></td></tr>")
-    rows += [f"<tr><td><b>{keys}</b></td><td>Show or hide {escape(title)}</td></tr>" for title, keys in panels]
-    rows.append("<tr><td><b>F10</b></td><td>Menu</td></tr>")
+    rows += [
+        f"<tr><td><b>{panel_key(number)}</b></td><td>Go to {escape(view.title)}; from there: close it</td></tr>"
+        for number, view in enumerate(panels, 1)
+    ]
+    rows += [
+        "<tr><td><b>F10</b></td><td>Menu</td></tr>",
+        "<tr><td><b>Tab</b></td><td>The next button, list or picture; Shift+Tab the one before</td></tr>",
+    ]
+    for view in panels:
+        if view.keys:
+            rows.append(f"<tr><td colspan='2'><br><b>While {escape(view.title)} has the keys</b></td></tr>")
+            rows += [f"<tr><td><b>{escape(keys)}</b></td><td>{escape(what)}</td></tr>" for keys, what in view.keys]
     return f"<table cellspacing='0' cellpadding='2'>{''.join(rows)}</table>"
 
 
@@ -124,7 +144,7 @@ class Palette(Dialog):
         for action in self._actions:
             name = action.text().replace("&", "")
             if action.objectName().startswith("action_panel_"):
-                name = f"Show or hide {name}"
+                name = f"Go to {name}"
             if all(word in f"{name} {action.statusTip()}".lower() for word in words):
                 item = QTreeWidgetItem([name, action.shortcut().toString()])
                 item.setIcon(0, action.icon() if not action.icon().isNull() else QIcon(self._no_icon))

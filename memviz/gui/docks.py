@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabWidget
 
 from memviz.gui.panel import PanelDock, View
@@ -16,6 +17,34 @@ UPPER_SHARE = 0.68
 def panel_key(number: int) -> str:
     """The key that shows or hides panel ``number``, counted from 1; empty when there are no keys left."""
     return f"Ctrl+{number}" if number <= 9 else f"Ctrl+Shift+{number - 9}" if number <= 18 else ""
+
+
+class PanelAction(QAction):
+    """Goes to a panel: shows it, brings it to the front, gives it the keys. From the panel itself: closes it."""
+
+    def __init__(self, dock: PanelDock, number: int, window: QMainWindow) -> None:
+        super().__init__(dock.view.title, window)
+        self._dock = dock
+        keys = panel_key(number)
+        self.setObjectName(f"action_panel_{dock.view.ident}")
+        self.setShortcut(keys)
+        self.setCheckable(True)
+        self.setToolTip(f"Go to {dock.view.title}; from there: close it ({keys})")
+        self.setStatusTip(dock.view.what)
+        self.triggered.connect(self._go)
+        dock.toggleViewAction().toggled.connect(self.setChecked)
+        self.setChecked(not dock.isHidden())
+
+    @Slot()
+    def _go(self) -> None:
+        dock, focus = self._dock, QApplication.focusWidget()
+        if dock.in_sight and focus is not None and dock.isAncestorOf(focus):
+            dock.close()
+        else:
+            dock.show()
+            dock.raise_()
+            dock.take_keys()
+        self.setChecked(not dock.isHidden())
 
 
 class Docks:
@@ -69,6 +98,14 @@ class Docks:
             dock.view.setFocus()
         elif focus is not None:
             focus.setFocus()
+
+    def next_panel(self, step: int) -> None:
+        """Give the keys to the next panel that can be seen, or with -1 to the one before."""
+        seen = [dock for dock in self.all.values() if dock.in_sight]
+        focus = QApplication.focusWidget()
+        at = next((n for n, dock in enumerate(seen) if focus is not None and dock.isAncestorOf(focus)), -1)
+        if seen:
+            seen[(at + step) % len(seen) if at >= 0 else (0 if step > 0 else -1)].take_keys()
 
     def size(self) -> None:
         """Give the panels their shares of the window as it is now."""

@@ -11,7 +11,7 @@ from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QTabBar, QVBoxLayout, QWidget
 
 from memviz.gui import actions, dialogs, panels, tab_order
-from memviz.gui.docks import Docks, panel_key
+from memviz.gui.docks import Docks, PanelAction
 from memviz.gui.feed import Feed
 from memviz.gui.guide import GuideBar
 from memviz.gui.jobs import JobLine
@@ -26,6 +26,7 @@ from memviz.gui.theme import CHOICES, Theme
 from memviz.gui.transport import TopBar
 from memviz.gui.views.contiguity import ContiguityView
 from memviz.gui.views.events import EventsView
+from memviz.gui.views.heatmap import HeatmapView
 from memviz.gui.views.policies import PoliciesView
 from memviz.gui.views.request import RequestView
 from memviz.gui.views.status import StatusLine
@@ -48,6 +49,7 @@ class MainWindow(OpensRuns):
     """The window. ``open_scenario`` starts a source; closing the window ends it."""
 
     session: Session
+    selection: Selection
     recordings: Recordings
     memory: MemoryCommands
 
@@ -73,6 +75,7 @@ class MainWindow(OpensRuns):
         self._answered = 0
         self.resize(*FIRST_SIZE)
         self.setMinimumSize(900, 560)
+        self.setAcceptDrops(True)
         self.setContentsMargins(6, 3, 6, 6)
         self.actions_by_name = actions.build(self)
         self._make_views()
@@ -93,6 +96,7 @@ class MainWindow(OpensRuns):
 
     def _make_views(self) -> None:
         self.views = panels.make(self)
+        self.heatmap = self._view(HeatmapView)
         self.contiguity = self._view(ContiguityView)
         self.request_view = self._view(RequestView)
         self.events = self._view(EventsView)
@@ -136,13 +140,10 @@ class MainWindow(OpensRuns):
         return menu
 
     def _connect(self) -> None:
-        for number, (ident, dock) in enumerate(self.docks.all.items(), 1):
-            toggle = dock.toggleViewAction()
-            toggle.setObjectName(f"action_panel_{ident}")
-            toggle.setShortcut(panel_key(number))
-            toggle.setToolTip(f"Show or hide {dock.view.title} ({panel_key(number)})")
-            self._panels_menu.addAction(toggle)
-            self.addAction(toggle)
+        for number, dock in enumerate(self.docks.all.values(), 1):
+            go = PanelAction(dock, number, self)
+            self._panels_menu.addAction(go)
+            self.addAction(go)
             dock.export_wanted.connect(partial(self.show_export_menu, dock))
         self.session.changed.connect(self._session_changed)
         self.session.opened.connect(self._session_opened)
@@ -176,6 +177,7 @@ class MainWindow(OpensRuns):
     @Slot()
     def _session_opened(self) -> None:
         self._answered = 0
+        self.selection.forget()
         self.feed.forget()
         self.guide.forget()
         self.look_at_panel("")
@@ -233,6 +235,13 @@ class MainWindow(OpensRuns):
         dock.show()
         dock.raise_()
         self.events.focus_search()
+
+    def go_to_page(self) -> None:
+        """Bring the map to the front, with a line to type a page frame number into."""
+        dock = self.docks.all["heatmap"]
+        dock.show()
+        dock.raise_()
+        self.heatmap.go_to.open()
 
     def move_time(self, end: int) -> None:
         """The time cursor to the first instant (-1), or away (1)."""

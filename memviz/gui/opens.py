@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Slot
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
 
 from memviz.gui.gallery import Entry, Gallery
 from memviz.gui.guide import GuideBar
@@ -16,7 +18,11 @@ from memviz.gui.settings import Settings
 from memviz.gui.takeout import TakesOut
 from memviz.gui.theme import Theme
 from memviz.gui.transport import TopBar
+from memviz.recording.format import SUFFIX
 from memviz.sources.base import LIVE
+
+if TYPE_CHECKING:
+    from memviz.gui.recordings import Recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class OpensRuns(TakesOut):
     """Name of the one that is open; empty: none."""
     guided: bool
     gallery: Gallery | None
+    recordings: Recordings
     settings: Settings
     theme: Theme
     views: list[View]
@@ -98,6 +105,22 @@ class OpensRuns(TakesOut):
     def open_this_machine(self) -> None:
         """The Linux machine that the window runs on."""
         self._card_chosen(LIVE, False)
+
+    # -- what is dropped onto the window
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """One file can be dropped."""
+        if event.mimeData().hasUrls() and event.mimeData().urls()[0].isLocalFile():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open a recording; say what to do with anything else."""
+        path = Path(event.mimeData().urls()[0].toLocalFile())
+        event.acceptProposedAction()
+        if path.suffix == SUFFIX:
+            self.recordings.open(str(path))
+        else:
+            self.tell(False, f"{path.name} is no recording (*{SUFFIX}). A trace becomes one by: memviz import FILE")
 
     # -- guided runs
 

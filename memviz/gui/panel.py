@@ -155,6 +155,8 @@ class View(QWidget):
     title: ClassVar[str] = ""
     what: ClassVar[str] = ""
     """What the panel shows, for somebody who sees it for the first time; beside the pointer on its title."""
+    keys: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What keys do while it has them: (keys, what), for the list of keys."""
     empty: ClassVar[str] = "Nothing to show yet"
     """What is drawn while there is no data, in words."""
     period_ms: ClassVar[int] = 0
@@ -194,6 +196,11 @@ class View(QWidget):
     def as_parts(self) -> Parts | None:
         """The same, made while it is written, for views whose table is long. What is shown later changes nothing."""
         return None
+
+    def as_text(self) -> str:
+        """What it says, in words, for the clipboard."""
+        lines = [f"{self.header.title}  {self.header.subtitle}".strip(), self.accessibleDescription()]
+        return "\n".join(line for line in lines if line)
 
     def bitmap(self) -> QImage | None:
         """The large picture that is a part of what is drawn, for views that have one."""
@@ -320,6 +327,15 @@ class PanelDock(QDockWidget):
         self.failed = False
         self._failed_words.deleteLater()
         self.view.show()
+
+    def take_keys(self) -> None:
+        """Give the keys to the first thing in it that wants them."""
+        wants = Qt.FocusPolicy.TabFocus
+        inside = [one for one in (self.view, *self.view.findChildren(QWidget)) if one.isVisibleTo(self)]
+        first = next((one for one in inside if one.focusPolicy() & wants and one.isEnabled()), None)
+        proxy = self.view.focusProxy()
+        chosen = proxy if proxy is not None and proxy.isVisibleTo(self) else first or self._close
+        chosen.setFocus(Qt.FocusReason.ShortcutFocusReason)
 
     def _visibility_changed(self, visible: bool) -> None:
         self.in_sight = visible

@@ -7,8 +7,9 @@ A view that is clicked calls one of the ``select_…`` methods; all views (that 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QElapsedTimer, QObject, Signal
 
 from memviz.kernel.page import PAGE_SHIFT
 from memviz.snapshot import Focus
@@ -30,6 +31,11 @@ class Picked:
     """The one time cursor."""
 
 
+_Place = tuple[Picked, tuple[int, int] | None]
+KEPT: Final = 100
+ONE_MOVE_MS: Final = 600
+
+
 class Selection(QObject):
     """The shared selection. ``changed`` carries nothing: read ``now``."""
 
@@ -43,12 +49,57 @@ class Selection(QObject):
         self.focus = Focus()
         self.range: tuple[int, int] | None = None
         """The part of time that charts and timeline show, ns; None: all of it."""
+        self._before: list[_Place] = []
+        self._after: list[_Place] = []
+        self._since_move = QElapsedTimer()
 
     def set_range(self, shown: tuple[int, int] | None) -> None:
         """Show another part of time, everywhere."""
         if shown != self.range:
+            self._remember()
+            self._set_range(shown)
+
+    # -- where one has been
+
+    def back(self) -> None:
+        """What was selected before, and the part of time that was shown then."""
+        self._go(self._before, self._after)
+
+    def forward(self) -> None:
+        """Undo ``back``."""
+        self._go(self._after, self._before)
+
+    def forget(self) -> None:
+        """Select nothing, of all time, and forget where one has been: another source was opened."""
+        self._before.clear()
+        self._after.clear()
+        self._since_move.invalidate()
+        self._set(Picked(), remember=False)
+        self._set_range(None)
+
+    def _go(self, source: list[_Place], target: list[_Place]) -> None:
+        if source:
+            target.append((self.now, self.range))
+            picked, shown = source.pop()
+            self._since_move.invalidate()
+            self._set_range(shown)
+            self._set(picked, remember=False)
+
+    def _remember(self) -> None:
+        """Moves that follow one another quickly, arrow by arrow or notch by notch, are one."""
+        quick = self._since_move.isValid() and self._since_move.elapsed() < ONE_MOVE_MS
+        self._since_move.start()
+        if not quick:
+            self._before.append((self.now, self.range))
+            del self._before[:-KEPT]
+        self._after.clear()
+
+    def _set_range(self, shown: tuple[int, int] | None) -> None:
+        if shown != self.range:
             self.range = shown
             self.range_changed.emit()
+
+    # -- picking
 
     def select_page(self, pfn: int) -> None:
         """Pick a page frame; objects and nodes on other frames are let go."""
@@ -89,9 +140,11 @@ class Selection(QObject):
             focus = focus._replace(bulk_events=bulk_events)
         self._set_focus(focus)
 
-    def _set(self, picked: Picked) -> None:
+    def _set(self, picked: Picked, remember: bool = True) -> None:
         if picked == self.now:
             return
+        if remember:
+            self._remember()
         self.now = picked
         self._set_focus(self.focus._replace(pfn=picked.pfn))
         self.changed.emit()

@@ -81,6 +81,12 @@ class TakesOut(QMainWindow):
         if path:
             self._write(path, ".csv", partial(export.write_rows, tables.frames(snapshot)))
 
+    def copy_text(self, dock: PanelDock | None = None) -> None:
+        """A panel's words onto the clipboard."""
+        panel = dock or self.current_panel()
+        QGuiApplication.clipboard().setText(panel.view.as_text())
+        self.tell(True, f"What {panel.view.title} says is on the clipboard.")
+
     def copy_picture(self, dock: PanelDock | None = None) -> None:
         """A panel's picture onto the clipboard."""
         panel = dock or self.current_panel()
@@ -109,6 +115,7 @@ class TakesOut(QMainWindow):
         menu.setObjectName("export_menu")
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for words, act in (
+            ("Copy as text", self.copy_text),
             ("Copy as picture", self.copy_picture),
             ("Save as picture (PNG, SVG)…", self.export_picture),
             ("Copy as table", self.copy_table),

@@ -130,12 +130,13 @@ def test_the_context_menu_of_a_panel(qtbot: QtBot, busy: MainWindow, out: Path) 
     menu = busy.findChild(QMenu, "export_menu")
     assert menu is not None
     assert [entry.text() for entry in menu.actions()] == [
+        "Copy as text",
         "Copy as picture",
         "Save as picture (PNG, SVG)…",
         "Copy as table",
         "Save as table (CSV)…",
     ]
-    menu.actions()[3].trigger()
+    menu.actions()[4].trigger()
     menu.close()
     finished(qtbot, busy)
     assert (out / "bars.csv").read_text().startswith("order,free_blocks,possible_blocks")

@@ -54,6 +54,10 @@ class ChartsView(View):
         "Figures over time. The wheel zooms these charts and the timeline together; a click sets the time "
         "cursor in all panels."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("← →", "Move the time cursor"),
+        ("+ −", "Zoom in time"),
+    )
     empty: ClassVar[str] = "Nothing has happened yet"
     period_ms: ClassVar[int] = 100
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Plus, Qt.Key.Key_Minus})

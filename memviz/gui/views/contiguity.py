@@ -28,6 +28,7 @@ class ContiguityView(View):
         "An order is the size of a block: order 9 is 512 pages in one piece. The bars say which part of "
         "memory could be had in such blocks now, and which if everything movable moved."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (("← →", "The order that is asked for"),)
     empty: ClassVar[str] = "No free blocks are known yet"
     period_ms: ClassVar[int] = 50
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right})

@@ -45,6 +45,11 @@ class CpuLanesView(View):
         "What every CPU did in the last moments of virtual time. RCU: what was taken out of a structure is "
         "freed after a grace period, when no CPU can still be reading it."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("↑ ↓", "Another CPU"),
+        ("← →", "Back and forth in time"),
+        ("+ − 0", "Zoom; 0 follows the present"),
+    )
     empty: ClassVar[str] = "Nothing is known about CPUs"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:

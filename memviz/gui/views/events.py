@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 import numpy as np
-from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QEvent,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QSize,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from memviz.gui.controls import Chooser, Table
+from memviz.gui.controls import Chooser, Table, claims
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render import tables
 from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, NOTABLE, EventFilter, EventLog, arguments_of, let_through
@@ -157,6 +166,10 @@ class EventsView(View):
         "What happened, newest first. Filters hide rows and change nothing else; a click shows the page, the "
         "CPU and the instant everywhere."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("↑ ↓", "Another event: its page, CPU and instant are shown everywhere"),
+        ("Esc", "From the search field: empty it, then back to the list"),
+    )
     empty: ClassVar[str] = "Nothing has happened yet"
     period_ms: ClassVar[int] = 100
 
@@ -166,7 +179,7 @@ class EventsView(View):
         self._known: tuple[int, tuple[tuple[int, str], ...]] = (0, ())
         self._own_pick = False
         self.model = EventModel(log, theme, self)
-        self.search = QLineEdit()
+        self.search = SearchLine()
         self.search.setObjectName("event_search")
         self.search.setPlaceholderText("Search: words, pfn 0x2c200 …")
         self.search.setAccessibleName("Search events")
@@ -194,6 +207,7 @@ class EventsView(View):
         box.setSpacing(4)
         box.addLayout(row)
         box.addWidget(self.table, 1)
+        self.search.left.connect(self.table.setFocus)
         self.setFocusProxy(self.table)
         self.setMinimumSize(220, 90)
         selection.changed.connect(self._selection_changed)
@@ -311,6 +325,15 @@ class EventsView(View):
         firsts = range(0, len(rows), _ROWS_A_PART)
         return tables.with_header(["seq", "time_ns", "cpu", "event"], map(part, firsts), len(firsts))
 
+    def as_text(self) -> str:
+        """The event that is chosen; else all that can be seen."""
+        chosen = [index.row() for index in self.table.selectionModel().selectedRows()]
+        seen = range(max(0, self.table.rowAt(0)), min(self.model.rowCount(), self.table.rowAt(0) + 60))
+        rows = chosen or list(seen)
+        return "\n".join(
+            "  ".join(str(self.model.index(row, column).data()) for column in range(len(_COLUMNS))) for row in rows
+        )
+
     def theme_changed(self) -> None:
         """Colours come from the model."""
         super().theme_changed()
@@ -380,6 +403,28 @@ class EventsView(View):
             if now.time_ns >= 0 and (row := self.model.row_at_time(now.time_ns)) >= 0:
                 self.table.scrollTo(self.model.index(row, 0), QAbstractItemView.ScrollHint.PositionAtTop)
         self._own_pick = False
+
+
+class SearchLine(QLineEdit):
+    """Escape empties it, then goes to the table."""
+
+    left = Signal()
+
+    def event(self, event: QEvent) -> bool:
+        """Keep Escape."""
+        if claims(event, frozenset({Qt.Key.Key_Escape})):
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape: one step back."""
+        if event.key() != Qt.Key.Key_Escape:
+            super().keyPressEvent(event)
+        elif self.text():
+            self.clear()
+        else:
+            self.left.emit()
 
 
 class EventTable(Table):

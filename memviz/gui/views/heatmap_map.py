@@ -57,6 +57,8 @@ class HeatmapMap(QWidget):
     """A Rect of cells that was selected with shift and drag, or None."""
     moved = Signal()
     """The camera looks elsewhere."""
+    go_to_wanted = Signal()
+    """Somebody wants to type a page frame number."""
     focused = Signal()
     """It has the keys now, or no longer."""
 
@@ -395,6 +397,10 @@ class HeatmapMap(QWidget):
         if key == Qt.Key.Key_Return and self._selection.now.pfn >= 0:
             if act:
                 self.show_pfn(self._selection.now.pfn, max(self.camera.zoom * 2.0, self.block_zoom()))
+            return True
+        if key == Qt.Key.Key_G:
+            if act:
+                self.go_to_wanted.emit()
             return True
         if key == Qt.Key.Key_Escape and self.box is not None:
             if act:

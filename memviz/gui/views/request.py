@@ -26,6 +26,7 @@ class RequestView(View):
     what: ClassVar[str] = (
         "What the kernel tried for the last request, step by step: how long each step took, and what stopped it."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (("← →", "The page frames that were in the way"),)
     empty: ClassVar[str] = "No request for higher-order memory yet"
     period_ms: ClassVar[int] = 50
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right})
@@ -67,6 +68,10 @@ class RequestView(View):
         if self.anatomy.pins:
             lines.append("Pinned by " + ", ".join(pin.words for pin in self.anatomy.pins))
         return lines
+
+    def as_text(self) -> str:
+        """Verdict, stages, pins."""
+        return "\n".join([f"{self.header.title}  {self.header.subtitle}".strip(), *self.words()])
 
     # -- drawing
 

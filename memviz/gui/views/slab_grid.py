@@ -48,6 +48,11 @@ class SlabGridView(View):
         "Every row is a slab, one or a few pages cut into objects of one size. Its pages come free only when "
         "its last object goes."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("↑ ↓ Page ↑ Page ↓", "Another slab"),
+        ("← →", "Another object of the slab"),
+        ("Home End", "The first slab, the last"),
+    )
     empty: ClassVar[str] = "No slabs of this cache"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:

@@ -145,6 +145,11 @@ class StepperView(View):
         "A claim about locks or RCU, and a small machine in which it holds or breaks. Every step is one place "
         "where another CPU could come in between."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("← →", "Step back, step on"),
+        ("Home End", "To the start, to the verdict"),
+        ("0 to 9", "Let only that CPU go on"),
+    )
     empty: ClassVar[str] = "Choose a case at the left"
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End})
 

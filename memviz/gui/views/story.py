@@ -54,6 +54,10 @@ class StoryView(View):
         self.header.subtitle = self.report.cache if self.report is not None else ""
         self._write()
 
+    def as_text(self) -> str:
+        """The story without its colours."""
+        return self.text.toPlainText()
+
     def theme_changed(self) -> None:
         """Colours are in the text."""
         super().theme_changed()

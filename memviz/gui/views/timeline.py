@@ -39,6 +39,10 @@ class TimelineView(View):
         "The unusable index over time: the part of free memory that is of no use for the chosen order. 0: all "
         "of it can be used, 1: none of it."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("← →", "From mark to mark"),
+        ("+ −", "Zoom in time"),
+    )
     empty: ClassVar[str] = "Nothing has happened yet"
     period_ms: ClassVar[int] = 100
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Plus, Qt.Key.Key_Minus})

@@ -44,6 +44,12 @@ class XArrayTreeView(View):
         "The tree in which the kernel finds a file's pages. Every box is a node, and nodes are slab objects: "
         "they can be moved when nobody stands on them."
     )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("↑ ↓", "The parent, the first child"),
+        ("← →", "The neighbour"),
+        ("Return", "Show all children"),
+        ("+ − 0", "Zoom"),
+    )
     empty: ClassVar[str] = "No XArray to show"
     period_ms: ClassVar[int] = 40
 
