@@ -5,9 +5,18 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, QSize, Qt
-from PySide6.QtGui import QAction, QIcon, QKeyEvent, QPixmap, QShowEvent
-from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTextBrowser, QTreeWidget, QTreeWidgetItem, QVBoxLayout
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from PySide6.QtGui import QAction, QIcon, QKeyEvent, QPixmap, QShowEvent, QTextCursor
+from PySide6.QtWidgets import (
+    QDialog,
+    QHeaderView,
+    QLineEdit,
+    QTextBrowser,
+    QTextEdit,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+)
 
 import memviz
 from memviz import resources
@@ -41,17 +50,23 @@ class HelpDialog(Dialog):
         self.text.setAccessibleName("Help")
         self.text.setMarkdown(resources.read_text("help/window.md"))
         self.box.addWidget(self.text)
+        self._theme = window.theme
         self._about = window.current_panel().view.title if window.gallery is None or window.gallery.isHidden() else ""
 
     def showEvent(self, event: QShowEvent) -> None:
         """Begin with the panel that has the keys: what is that?"""
         super().showEvent(event)
-        if self._about and self.text.find(f"{self._about}."):
-            cursor = self.text.textCursor()
-            bar = self.text.verticalScrollBar()
-            bar.setValue(bar.value() + self.text.cursorRect(cursor).top() - 8)
-            cursor.clearSelection()
-            self.text.setTextCursor(cursor)
+        QTimer.singleShot(0, self, self._go_to_panel)  # once it is known how wide the text is
+
+    def _go_to_panel(self) -> None:
+        found = self.text.document().find(f"{self._about}.") if self._about else QTextCursor()
+        if not found.isNull():
+            top = self.text.document().documentLayout().blockBoundingRect(found.block()).top()
+            self.text.verticalScrollBar().setValue(int(top) - 4)
+            mark = QTextEdit.ExtraSelection()
+            mark.cursor = found  # type: ignore[attr-defined]
+            mark.format.setBackground(self._theme.color("ui.selection"))  # type: ignore[attr-defined]
+            self.text.setExtraSelections([mark])
 
 
 class KeysDialog(Dialog):
@@ -117,7 +132,8 @@ class Palette(Dialog):
         self._no_icon.fill(Qt.GlobalColor.transparent)
         self.box.addWidget(self.search)
         self.box.addWidget(self.list)
-        self._actions = [action for action in window.actions() if action.isEnabled() and action.text()]
+        # What can't be done now comes last, and says why.
+        self._actions = sorted((one for one in window.actions() if one.text()), key=lambda one: not one.isEnabled())
         self.search.textChanged.connect(self._fill)
         self.search.returnPressed.connect(self._do)
         self.search.installEventFilter(self)
@@ -148,7 +164,8 @@ class Palette(Dialog):
             if all(word in f"{name} {action.statusTip()}".lower() for word in words):
                 item = QTreeWidgetItem([name, action.shortcut().toString()])
                 item.setIcon(0, action.icon() if not action.icon().isNull() else QIcon(self._no_icon))
-                item.setToolTip(0, action.statusTip())
+                item.setToolTip(0, action.toolTip())
+                item.setDisabled(not action.isEnabled())
                 item.setData(0, Qt.ItemDataRole.UserRole, action)
                 self.list.addTopLevelItem(item)
         self._choose(0)
@@ -163,7 +180,7 @@ class Palette(Dialog):
         self.close()
         if item is not None:
             action = item.data(0, Qt.ItemDataRole.UserRole)
-            if isinstance(action, QAction):
+            if isinstance(action, QAction) and action.isEnabled():
                 action.trigger()
 
 
