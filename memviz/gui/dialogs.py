@@ -64,8 +64,8 @@ class HelpDialog(Dialog):
             top = self.text.document().documentLayout().blockBoundingRect(found.block()).top()
             self.text.verticalScrollBar().setValue(int(top) - 4)
             mark = QTextEdit.ExtraSelection()
-            mark.cursor = found  # type: ignore[attr-defined]
-            mark.format.setBackground(self._theme.color("ui.selection"))  # type: ignore[attr-defined]
+            mark.cursor = found
+            mark.format.setBackground(self._theme.color("ui.selection"))
             self.text.setExtraSelections([mark])
 
 

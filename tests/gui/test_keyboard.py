@@ -237,7 +237,8 @@ def test_f1_is_about_the_panel_that_has_the_keys(qtbot: QtBot, window: MainWindo
     assert dialog is not None
     qtbot.waitUntil(dialog.isVisible)
     qtbot.waitUntil(lambda: len(dialog.text.extraSelections()) == 1)
-    marked = dialog.text.extraSelections()[0].cursor
+    marks = dialog.text.extraSelections()
+    marked = marks[0].cursor
     assert marked.selectedText() == "Timeline."
     assert dialog.text.viewport().rect().contains(dialog.text.cursorRect(marked))
     assert dialog.text.verticalScrollBar().value() > 0
