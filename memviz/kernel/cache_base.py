@@ -16,7 +16,7 @@ from memviz.kernel.slab import (
     SLOT_FREE,
     SLOT_RCU,
     SLOT_USED,
-    Constructor,
+    CacheSpec,
     FreelistOrder,
     KmemCacheNode,
     PageSource,
@@ -42,24 +42,19 @@ class CacheBase:
 
     def __init__(
         self,
-        cache_id: int,
-        name: str,
-        object_size: int,
-        flags: int,
-        ctor: Constructor | None,
-        owner: int,
+        spec: CacheSpec,
         pages: PageSource,
         rcu: Rcu,
         smp: Smp,
         config: SlubConfig,
         slab_of_page: dict[int, Slab],
     ) -> None:
-        self.id = cache_id
-        self.name = name
-        self.object_size = object_size
-        self.flags = flags
-        self.ctor = ctor
-        self.owner = owner
+        self.id = spec.id
+        self.name = spec.name
+        self.object_size = spec.object_size
+        self.flags = spec.flags
+        self.ctor = spec.ctor
+        self.owner = spec.owner
         self.pages = pages
         self.rcu = rcu
         self.smp = smp
@@ -68,12 +63,12 @@ class CacheBase:
         self.checked = config.checked
         self.threads = smp.threads
         self.slab_of_page = slab_of_page
-        self.size = object_layout(object_size, flags, ctor is not None)
+        self.size = object_layout(spec.object_size, spec.flags, spec.ctor is not None)
         self.order, self.objs_per_slab = calculate_order(self.size, config.cpus or smp.nr_cpus)
         self.min_order = get_order(self.size)
         self.min_partial = min_partial(self.size)
-        self.node = KmemCacheNode(SpinLock(smp, f"{name} list_lock", SLAB_LOCK_STATE))
-        self.slab_lock_name = f"{name} slab_lock"
+        self.node = KmemCacheNode(SpinLock(smp, f"{spec.name} list_lock", SLAB_LOCK_STATE))
+        self.slab_lock_name = f"{spec.name} slab_lock"
         self.slabs: dict[int, Slab] = {}  # all of them, by first page frame
         self.rcu_slabs: dict[int, Slab] = {}  # discarded, waiting for a grace period
         self.total_objects = 0
@@ -85,11 +80,11 @@ class CacheBase:
         self.why_fixed = ""  # more to be said of a cache that is not movable
         self.order_fallbacks = 0  # slabs that had to be smaller than they should
         self.full_to_cpu_partial = False  # a full slab that gets an object back goes to the CPU's list (classic)
-        self.typesafe = flags & SLAB_TYPESAFE_BY_RCU != 0
+        self.typesafe = spec.flags & SLAB_TYPESAFE_BY_RCU != 0
         self.nr_rcu = 0  # objects that their owner handed to RCU and that are not free yet
         self.recolour: Callable[[object, bool], None] | None = None
         seed = config.freelist_random
-        self.freelist_order = FreelistOrder(seed * 65537 + cache_id if seed else 0, self.objs_per_slab)
+        self.freelist_order = FreelistOrder(seed * 65537 + spec.id if seed else 0, self.objs_per_slab)
 
     # -- objects --------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from memviz.kernel.slab import (
     ON_CPU_PARTIAL,
     ON_LEAVING,
     ON_NOTHING,
-    Constructor,
+    CacheSpec,
     PageSource,
     Slab,
     SlubConfig,
@@ -39,23 +39,18 @@ class ClassicCache(KmemCache):
 
     def __init__(
         self,
-        cache_id: int,
-        name: str,
-        object_size: int,
-        flags: int,
-        ctor: Constructor | None,
-        owner: int,
+        spec: CacheSpec,
         pages: PageSource,
         rcu: Rcu,
         smp: Smp,
         config: SlubConfig,
         slab_of_page: dict[int, Slab],
     ) -> None:
-        super().__init__(cache_id, name, object_size, flags, ctor, owner, pages, rcu, smp, config, slab_of_page)
+        super().__init__(spec, pages, rcu, smp, config, slab_of_page)
         self.full_to_cpu_partial = True
         self.cpu_partial_slabs = cpu_partial_slabs(self.size, self.objs_per_slab)
         self.cpu_slabs = [
-            KmemCacheCpu(SpinLock(smp, f"{name} cpu {cpu}") if smp.threads else None) for cpu in range(smp.nr_cpus)
+            KmemCacheCpu(SpinLock(smp, f"{spec.name} cpu {cpu}") if smp.threads else None) for cpu in range(smp.nr_cpus)
         ]
 
     def alloc(self, gfp: int = GFP_KERNEL) -> int | None:

@@ -16,11 +16,13 @@ from memviz.kernel.compaction import Compaction
 from memviz.kernel.dcache import Dcache
 from memviz.kernel.filemap import Filemap
 from memviz.kernel.kcompactd import Kcompactd
+from memviz.kernel.machine_config import MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB, MachineConfig
 from memviz.kernel.mmzone import PageAllocConfig
 from memviz.kernel.page import GFP_KERNEL, MAX_PAGE_ORDER, OWNER_HUGE, OWNER_PINNED, PageFrames
 from memviz.kernel.page_alloc import PageAlloc
 from memviz.kernel.page_index import PageIndex
 from memviz.kernel.page_isolation import ContigResult, PageIsolation
+from memviz.kernel.policies import ORIGINS, POLICIES
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.request import RequestAnatomy, RequestRecorder, watching
 from memviz.kernel.schedule import RandomScheduler, Scheduler
@@ -41,90 +43,21 @@ from memviz.kernel.vmscan import Vmscan
 from memviz.kernel.workingset import Workingset
 from memviz.kernel.xa_slab import SlabNodeCache
 
-MIN_MEMORY_MIB: Final = 16
-MAX_MEMORY_MIB: Final = 65536
-MAX_CPUS: Final = 64
+__all__ = [
+    "MAX_CPUS",
+    "MAX_MEMORY_MIB",
+    "MIN_MEMORY_MIB",
+    "ORIGINS",
+    "POLICIES",
+    "REMEMBERED",
+    "Machine",
+    "MachineConfig",
+    "User",
+]
+
 REMEMBERED: Final = 1000  # requests and passes that a machine can still tell of
 
-POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    "compaction": (("on", "off"), "compaction moves pages together, for requests and in the background"),
-    "defrag_mode": (("0", "1"), "vm.defrag_mode (Linux 6.15): never mix migratetypes before memory would run out"),
-    "grouping": (("on", "off"), "pages that move and pages that do not are kept in pageblocks of their own"),
-    "page_cache_index": (
-        ("xarray", "radix_tree"),
-        "the tree that finds files' pages; a radix tree's nodes cannot move",
-    ),
-    "xa_nodes": (("movable", "fixed"), "XArray nodes move when slabs are defragmented (the thread's proposal)"),
-    "dentries": (("evict", "fixed"), "unused dentries and inodes are thrown away when slabs are defragmented"),
-    "request_defrag": (("off", "on"), "a request that compaction could not serve defragments slabs before it fails"),
-    "compact_slabs": (("off", "on"), "compaction asks movable slabs to leave a block (the series' further work)"),
-    "background_defrag": (("off", "on"), "a kernel thread defragments sparse caches (ratio 30, over 10 partial slabs)"),
-    "evacuate": (("batch", "one-by-one"), "the callbacks get all objects of a slab at once, or are called for each"),
-    "rcu_wait": (("pass", "slab", "object"), "how often a pass waits (rcu_barrier) until what it moved is really free"),
-}
-"""Switches: the values of each, the first is the default; what it does."""
-
-ORIGINS: Final[dict[str, str]] = {
-    "compaction": "Mel Gorman's, Linux 2.6.35. Off: a kernel without CONFIG_COMPACTION.",
-    "defrag_mode": "vm.defrag_mode, Linux 6.15. In mainline, 0 by default.",
-    "grouping": "Mel Gorman's, Linux 2.6.24. Off: as Linux runs where memory is less than a pageblock a type.",
-    "page_cache_index": "Matthew Wilcox, 28 February 2017: the radix tree is not movable, the XArray is. Linux 4.20.",
-    "xa_nodes": "Lameter and Wilcox, linux-mm, 28 February 2017; Tobin Harding's series of 3 June 2019. Never merged.",
-    "dentries": "Lameter's slab defragmentation, 2007 to 2017. Al Viro, 3 April 2019: leave what is in use alone.",
-    "request_defrag": "The aim of Lameter's mail of 28 February 2017: reliable higher order allocations. Not in Linux.",
-    "compact_slabs": "Named as further work by the series of 3 June 2019: compaction passes over slabs. Not in Linux.",
-    "background_defrag": "kmem_defrag_slabs() of the 2019 series, with its defrag_used_ratio of 30. Never merged.",
-    "evacuate": "Left open by the thread, 2 and 3 March 2017: is a batch worth the complexity?",
-    "rcu_wait": "The 2019 series calls rcu_barrier() for every object. Less often is cheaper.",
-}
-"""Where each switch comes from."""
-
 BARRIERS: Final = {"pass": BARRIER_PASS, "slab": BARRIER_SLAB, "object": BARRIER_OBJECT}
-
-
-class MachineConfig:
-    """What machine to build. Everything that a digest depends on is here."""
-
-    def __init__(
-        self,
-        memory_mib: int = 1024,
-        cpus: int = 4,
-        seed: int = 1,
-        front_end: str = "sheaves",
-        quantum: int = 32,
-        checked: bool = False,
-        rcu_jiffy_ns: int = 1_000_000,
-        rcu_lazy: bool = False,
-        thp: bool = True,
-        dma_mib: int = 16,
-        scheduler: str = "seeded",
-    ) -> None:
-        """Raise ValueError, one sentence, for a machine that cannot be built.
-
-        ``quantum``: how many scheduling points a CPU passes on average before another may run; 1 explores races.
-        ``checked``: freed objects are poisoned and looked after. ``thp``: transparent huge pages are configured, for
-        which the kernel keeps up to 5 % of memory free so that types mix less. ``dma_mib``: where ZONE_DMA ends, 0:
-        no such zone. ``scheduler``: "seeded", or "threads" for virtual CPUs that are OS threads (nothing repeats then).
-        """
-        if not MIN_MEMORY_MIB <= memory_mib <= MAX_MEMORY_MIB:
-            raise ValueError(
-                f"memory of {memory_mib} MiB cannot be simulated: choose between {MIN_MEMORY_MIB} and {MAX_MEMORY_MIB}"
-            )
-        if not 1 <= cpus <= MAX_CPUS:
-            raise ValueError(f"{cpus} CPUs cannot be simulated: choose between 1 and {MAX_CPUS}")
-        if scheduler not in ("seeded", "threads"):
-            raise ValueError(f"no scheduler is called {scheduler!r}: choose seeded or threads")
-        self.memory_mib = memory_mib
-        self.cpus = cpus
-        self.seed = seed
-        self.front_end = front_end
-        self.quantum = quantum
-        self.checked = checked
-        self.rcu_jiffy_ns = rcu_jiffy_ns
-        self.rcu_lazy = rcu_lazy
-        self.thp = thp
-        self.dma_mib = dma_mib
-        self.scheduler = scheduler
 
 
 class User:

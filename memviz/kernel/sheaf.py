@@ -18,7 +18,7 @@ from memviz.kernel.rcu import Rcu
 from memviz.kernel.slab import (
     ON_NOTHING,
     SLAB_LOCK_STATE,
-    Constructor,
+    CacheSpec,
     PageSource,
     Slab,
     SlubConfig,
@@ -57,23 +57,18 @@ class SheafCache(KmemCache):
 
     def __init__(
         self,
-        cache_id: int,
-        name: str,
-        object_size: int,
-        flags: int,
-        ctor: Constructor | None,
-        owner: int,
+        spec: CacheSpec,
         pages: PageSource,
         rcu: Rcu,
         smp: Smp,
         config: SlubConfig,
         slab_of_page: dict[int, Slab],
     ) -> None:
-        super().__init__(cache_id, name, object_size, flags, ctor, owner, pages, rcu, smp, config, slab_of_page)
+        super().__init__(spec, pages, rcu, smp, config, slab_of_page)
         self.capacity = sheaf_capacity(self.size)
         self.fill_sheaves = config.fill_sheaves
         self.cpu_sheaves = [PerCpuSheaves() for _ in range(smp.nr_cpus)]
-        self.barn = NodeBarn(SpinLock(smp, f"{name} barn", SLAB_LOCK_STATE))
+        self.barn = NodeBarn(SpinLock(smp, f"{spec.name} barn", SLAB_LOCK_STATE))
 
     def alloc(self, gfp: int = GFP_KERNEL) -> int | None:
         """``kmem_cache_alloc``: the address of an object, None when there is no memory."""

@@ -63,6 +63,21 @@ class PageSource(Protocol):
     def free_pages(self, pfn: int, order: int) -> None: ...
 
 
+class CacheSpec(NamedTuple):
+    """What a cache is asked to be (``struct kmem_cache_args``)."""
+
+    id: int
+    name: str
+    object_size: int
+    """Bytes that the user asked for."""
+    flags: int
+    """SLAB_*."""
+    ctor: Constructor | None
+    """Makes the content of an object, given its address, once a slot when its slab is made."""
+    owner: int
+    """Whose its page frames are, ``page.OWNER_*``."""
+
+
 class SlubConfig:
     """How the slab allocator is built.
 

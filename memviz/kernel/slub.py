@@ -12,7 +12,7 @@ from memviz.kernel.kmem_cache import KmemCache
 from memviz.kernel.page import GFP_KERNEL, GFP_RECLAIMABLE, OWNER_KERNEL, OWNER_SLAB, PAGE_SHIFT
 from memviz.kernel.rcu import Rcu
 from memviz.kernel.sheaf import SheafCache
-from memviz.kernel.slab import CacheStats, Constructor, PageSource, Slab, SlubConfig
+from memviz.kernel.slab import CacheSpec, CacheStats, Constructor, PageSource, Slab, SlubConfig
 from memviz.kernel.slab_check import check_cache
 from memviz.kernel.slab_mobility import MobilityOptions, SlabMobility
 from memviz.kernel.slab_order import (
@@ -90,12 +90,7 @@ class Slub:
                 return alias
         front_end = SheafCache if self.config.front_end == "sheaves" else ClassicCache
         cache: KmemCache = front_end(
-            self.next_id,
-            name,
-            size,
-            flags,
-            ctor,
-            owner,
+            CacheSpec(self.next_id, name, size, flags, ctor, owner),
             self.page_alloc,
             self.rcu,
             self.smp,
