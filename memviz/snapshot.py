@@ -146,11 +146,12 @@ class Pages:
     version: int = field(default=0, compare=False, repr=False)
     """Counted by ``changes``."""
 
-    def changed_since(self, changes: Changes | None, version: int) -> npt.NDArray[np.intp] | None:
-        """Which groups of 64 page frames may differ from another version, ascending; None: nothing is known of that.
+    def changed_since(self, older: Pages) -> npt.NDArray[np.intp] | None:
+        """Which groups of 64 page frames may differ from ``older``, ascending; None: nothing is known of that."""
+        return self.changed_since_version(older.changes, older.version)
 
-        Versions are kept by number, for whoever keeps Pages keeps all of their memory.
-        """
+    def changed_since_version(self, changes: Changes | None, version: int) -> npt.NDArray[np.intp] | None:
+        """The same by number: who keeps Pages for this keeps all of their memory."""
         return changes.changed_groups(version, self.version) if changes is self.changes and changes else None
 
     @property
@@ -371,10 +372,16 @@ class Outcome(NamedTuple):
     sentence: str
 
 
-def _empty(dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def _empty(dtype: np.dtype[np.void]) -> Structured:
     array = np.zeros(0, dtype)
     array.flags.writeable = False
     return array
+
+
+_NO_OBJECTS: Final = np.zeros((0, 0), np.uint8)
+_NO_SLABS, _NO_NODES, _NO_LANES, _NO_EVENTS, _NO_PASTS = map(
+    _empty, (SLAB_DTYPE, NODE_DTYPE, LANE_DTYPE, EVENT_DTYPE, PAST_DTYPE)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,20 +405,20 @@ class Snapshot:
     possible: tuple[int, ...] = ()
     """Blocks of each order (0 to 10) that could be free if every movable page and slab object moved."""
     caches: tuple[Cache, ...] = ()
-    slabs: Structured = field(default_factory=lambda: _empty(SLAB_DTYPE))  # type: ignore[arg-type,return-value]
+    slabs: Structured = field(default_factory=lambda: _NO_SLABS)
     """All slabs of ``focus.cache`` (SLAB_DTYPE)."""
-    objects: U8 = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    objects: U8 = field(default_factory=lambda: _NO_OBJECTS)
     """State of every object of those slabs: OBJ_*, shape (len(slabs), objs_per_slab)."""
     xarrays: tuple[XArrayInfo, ...] = ()
-    nodes: Structured = field(default_factory=lambda: _empty(NODE_DTYPE))  # type: ignore[arg-type,return-value]
+    nodes: Structured = field(default_factory=lambda: _NO_NODES)
     """The nodes of the XArray in focus, parents before children (NODE_DTYPE)."""
     cpus: tuple[Cpu, ...] = ()
-    lanes: Structured = field(default_factory=lambda: _empty(LANE_DTYPE))  # type: ignore[arg-type,return-value]
+    lanes: Structured = field(default_factory=lambda: _NO_LANES)
     """What CPUs did since the snapshot before (LANE_DTYPE)."""
     rcu: Rcu | None = None
     counters: tuple[tuple[str, int], ...] = ()
     """Counters named as /proc/vmstat names them, sorted by name."""
-    events: Structured = field(default_factory=lambda: _empty(EVENT_DTYPE))  # type: ignore[arg-type,return-value]
+    events: Structured = field(default_factory=lambda: _NO_EVENTS)
     """Events since the snapshot before (EVENT_DTYPE)."""
     lost_events: int = 0
     request: RequestAnatomy | None = None
@@ -437,7 +444,7 @@ class Snapshot:
     """The recording that is being made of this."""
     playback: Playback | None = None
     """The recording that this comes from."""
-    past: Structured = field(default_factory=lambda: _empty(PAST_DTYPE))  # type: ignore[arg-type,return-value]
+    past: Structured = field(default_factory=lambda: _NO_PASTS)
     """All of the recording that this comes from, thinned out (PAST_DTYPE)."""
-    past_events: Structured = field(default_factory=lambda: _empty(EVENT_DTYPE))  # type: ignore[arg-type,return-value]
+    past_events: Structured = field(default_factory=lambda: _NO_EVENTS)
     """What of it is worth a marker (EVENT_DTYPE)."""

@@ -84,7 +84,7 @@ def test_no_changed_page_frame_is_missing_among_the_changed_groups(nr: int, seed
         world.change(frames)
         taken.append(sets.take(*world.arrays))  # type: ignore[arg-type]
     for older in taken:
-        groups = taken[-1].changed_since(older.changes, older.version)
+        groups = taken[-1].changed_since(older)
         assert groups is not None
         differs = np.zeros(nr, np.bool_)
         for one, other in zip(arrays_of(taken[-1]), arrays_of(older), strict=True):
@@ -92,7 +92,7 @@ def test_no_changed_page_frame_is_missing_among_the_changed_groups(nr: int, seed
         missing = set((np.flatnonzero(differs) // LINE).tolist()) - set(groups.tolist())
         assert not missing
         assert groups.tolist() == sorted(set(groups.tolist()))
-    assert taken[-1].changed_since(taken[-1].changes, taken[-1].version).tolist() == []  # type: ignore[union-attr]
+    assert taken[-1].changed_since(taken[-1]).tolist() == []  # type: ignore[union-attr]
 
 
 def test_a_delta_is_as_small_as_the_change() -> None:
@@ -103,7 +103,7 @@ def test_a_delta_is_as_small_as_the_change() -> None:
     second = sets.take(*world.arrays)  # type: ignore[arg-type]
     delta = second.changes.delta(second, first.version)  # type: ignore[union-attr]
     assert delta.rows.size == 2 * LINE
-    assert second.changed_since(first.changes, first.version).tolist() == [70_000 // 64, 99_999 // 64]  # type: ignore[union-attr]
+    assert second.changed_since(first).tolist() == [70_000 // 64, 99_999 // 64]  # type: ignore[union-attr]
 
 
 def test_blocks_are_used_again_once_nobody_sees_them_not_even_a_slice() -> None:
@@ -130,11 +130,11 @@ def test_what_is_too_long_ago_is_not_known() -> None:
     first = sets.take(*world.arrays)  # type: ignore[arg-type]
     for _ in range(KEPT):
         last = sets.take(*world.arrays)  # type: ignore[arg-type]
-    assert last.changed_since(first.changes, first.version) is not None
+    assert last.changed_since(first) is not None
     last = sets.take(*world.arrays)  # type: ignore[arg-type]
-    assert last.changed_since(first.changes, first.version) is None
+    assert last.changed_since(first) is None
     other = PageSets().take(*world.arrays)  # type: ignore[arg-type]
-    assert last.changed_since(other.changes, other.version) is None
+    assert last.changed_since(other) is None
 
 
 def test_pages_given_up_halfway_are_no_trap() -> None:

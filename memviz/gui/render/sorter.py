@@ -103,7 +103,7 @@ class Sorter:
 
     def _changed_runs(self, snapshot: Snapshot) -> npt.NDArray[np.intp] | None:
         """Runs of page frames in which something may have changed since the base; None: nobody knows."""
-        groups = None if self._base is None else snapshot.pages.changed_since(*self._base)
+        groups = None if self._base is None else snapshot.pages.changed_since_version(*self._base)
         if groups is None:
             return None
         marked = np.zeros(snapshot.pages.nr // RUN, np.bool_)
