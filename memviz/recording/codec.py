@@ -37,6 +37,7 @@ LEVEL: Final = 5
 MAX_BYTES: Final = 1 << 31
 """No row unpacks to more: a damaged length must not ask for the moon."""
 _APART: Final = 4096  # page frames from which on it pays to compress their arrays one by one
+_GROUP: Final = 64  # page frames; of so many together it is known whether something changed
 _DENSE: Final = 4  # from one changed frame in so many on, exclusive or of everything is smaller than positions
 
 Form = Literal["full", "xor", "sparse", "same", "sparse-xor"]
@@ -118,11 +119,7 @@ def pack_planes(base: Pages | None, new: Pages) -> tuple[Planes, int]:
             "full", new.nr, b"", new.owner.tobytes(), new.order.tobytes(), new.flags.tobytes(), shuffled(new.stamp)
         )
         return full, crc_of(_four(new))
-    mask = base.owner != new.owner
-    mask |= base.order != new.order
-    mask |= base.flags != new.flags
-    mask |= base.stamp != new.stamp
-    at = np.flatnonzero(mask)
+    at = differing(base, new)
     if not at.size:
         return Planes("same", new.nr), 0
     if at.size * _DENSE >= new.nr:
@@ -148,6 +145,23 @@ def pack_planes(base: Pages | None, new: Pages) -> tuple[Planes, int]:
         zstd = zstandard.ZstdCompressor(level=LEVEL)
         arrays = tuple(zstd.compress(array) for array in arrays)  # type: ignore[assignment]
     return Planes("sparse", new.nr, *arrays, newest, kinds, apart), crc
+
+
+def differing(base: Pages, new: Pages) -> npt.NDArray[np.intp]:
+    """The page frames that are others, ascending. Looks only where something may have changed, if that is known."""
+    groups = new.changed_since(base)
+    if groups is None or groups.size * _GROUP * _DENSE >= new.nr:
+        mask = np.zeros(new.nr, np.bool_)
+        for old, now in zip(_four(base), _four(new), strict=True):
+            mask |= old != now
+        return np.flatnonzero(mask)
+    frames = (groups[:, None] * _GROUP + np.arange(_GROUP)).ravel()
+    if groups.size and frames[-1] >= new.nr:
+        frames = frames[frames < new.nr]
+    mask = np.zeros(frames.size, np.bool_)
+    for old, now in zip(_four(base), _four(new), strict=True):
+        mask |= old[frames] != now[frames]
+    return frames[mask]
 
 
 def _by_kind(owner: U8, order: U8, flags: U8) -> tuple[bytes, bytes, bytes, bytes]:

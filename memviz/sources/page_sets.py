@@ -55,24 +55,27 @@ class PageDelta(NamedTuple):
 
 
 class ChangeLog:
-    """Which lines changed from each version to the next. Versions count from 0, which is all zeros."""
+    """Which lines changed from each version to the next. Versions count from 0, which is all zeros.
+
+    One thread adds; others, as that of a recording, may ask meanwhile.
+    """
 
     def __init__(self, nr: int) -> None:
         self.version = 0
         self.edges = _edges(nr)
-        self._steps: deque[Lines] = deque(maxlen=KEPT)
+        self._steps: deque[tuple[int, Lines]] = deque(maxlen=KEPT)
+        """Version, and what changed from it to the next."""
 
     def add(self, lines: Lines) -> None:
         """The next version differs from this one in ``lines``."""
+        self._steps.append((self.version, lines))
         self.version += 1
-        self._steps.append(lines)
 
     def changed(self, since: int, until: int) -> Lines | None:
         """Lines that may differ between two versions, in ascending order; None when that is not known any more."""
-        first = self.version - len(self._steps)
-        if not first <= since <= until:
+        steps = [lines for version, lines in self._steps.copy() if since <= version < until]
+        if len(steps) != until - since or since > until:
             return None
-        steps = [self._steps[number - first] for number in range(since, until)]
         if len(steps) == 1:
             return steps[0]
         marked = np.zeros(self.edges[-1] // LINE, np.bool_)

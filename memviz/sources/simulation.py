@@ -19,7 +19,19 @@ from memviz import scenario as scenarios
 from memviz.analysis.contiguity import Contiguity
 from memviz.kernel.page import MAX_PAGE_ORDER
 from memviz.kernel.page_index import RADIX_TREE_NODE
-from memviz.snapshot import U8, Cache, DefragReport, Focus, Guide, Outcome, Pages, Snapshot, Structured, XArrayInfo
+from memviz.snapshot import (
+    U8,
+    Cache,
+    Control,
+    DefragReport,
+    Focus,
+    Guide,
+    Outcome,
+    Pages,
+    Snapshot,
+    Structured,
+    XArrayInfo,
+)
 from memviz.sources import controls, convert_cpus, convert_pages, convert_request, convert_slabs, convert_xarrays
 from memviz.sources.base import (
     Command,
@@ -116,6 +128,7 @@ class SimulationSource:
         self._pace_ops = 0
         self._copies = convert_pages.PageCopies(self.machine.mem)
         self._pages: Pages | None = None
+        self._controls: Detail[tuple[Control, ...]] = Detail(lambda: controls.of(self.machine, self.workloads))
         self._caches: Detail[tuple[Cache, ...]] = Detail(lambda: convert_slabs.caches(self.machine.slub))
         self._slabs: Detail[tuple[Structured, U8]] = Detail(
             lambda: convert_slabs.slabs_and_objects(self.machine.slub, self._effective_focus().cache)
@@ -379,7 +392,7 @@ class SimulationSource:
             speed=self._speed,
             notice=self._notice,
             guide=self._guide(),
-            controls=controls.of(self.machine, self.workloads),
+            controls=self._controls.get(share),
         )
 
     def _effective_focus(self) -> Focus:
