@@ -1,13 +1,13 @@
 # make run    set everything up and open the window (without a display: a report and a picture of it)
 # make test   set everything up and run every check
-# More: make setup | lint | unit | compiled | digest | wheel | bench | lock | clean
+# More: make setup | lint | unit | compiled | digest | published | experiments | wheel | bench | lock | clean
 
 SCENARIO ?= aged-file-server
 SEED     ?= 7
 OUT      ?= build/run
 BIN      := .venv/bin
 
-.PHONY: run test setup setup-run lint unit compiled digest wheel bench lock clean
+.PHONY: run test setup setup-run lint unit compiled digest published experiments wheel bench lock clean
 
 run: setup-run
 ifneq ($(DISPLAY)$(WAYLAND_DISPLAY),)
@@ -16,7 +16,7 @@ else
 	@env -u QT_QPA_PLATFORM $(BIN)/memviz $(SCENARIO) --seed $(SEED) --folder $(OUT)
 endif
 
-test: lint unit digest
+test: lint unit digest published
 
 setup-run:
 	@packaging/setup.sh run
@@ -43,6 +43,17 @@ digest: setup
 		$(MAKE) --no-print-directory compiled && \
 		PYTHONSAFEPATH=1 PYTHONPATH=build/compiled MEMVIZ_EXPECT=compiled $(BIN)/pytest -m digest; \
 	else echo "digest: skipped, no C compiler here: sudo apt-get install gcc"; fi
+
+# README and reports must say what the results of the experiments say; nothing is run again.
+PUBLISHED := reliable-high-order from-the-start
+published: setup
+	@for name in $(PUBLISHED); do \
+		$(BIN)/memviz experiment $$name --check docs/experiments --readme README.md || exit 1; done
+
+# Every figure of README and reports anew (minutes; compiled): what has been computed already is not computed again.
+experiments: compiled
+	@for name in $(PUBLISHED); do PYTHONSAFEPATH=1 PYTHONPATH=build/compiled \
+		$(BIN)/memviz experiment $$name -o docs/experiments --readme README.md || exit 1; done
 
 wheel: setup
 	$(BIN)/python -m build --wheel --no-isolation

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,13 +15,13 @@ from memviz.cli.options import Failed
 from memviz.experiment import publish, runner, spec
 from memviz.experiment.spec import ExperimentError
 from memviz.experiment.store import Store, default_folder
-from memviz.experiment.table import collect, read_results, studies
-from memviz.experiment.worker import CellFailed, describe
+from memviz.experiment.table import Study, collect, read_results, studies
+from memviz.experiment.worker import CellFailed, bound_mib, describe
 
 
 @click.command("experiment")
 @click.argument("name", metavar="SPEC")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes at once, here.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes at once, here.  [default: one a CPU]")
 @click.option("--scheduler", default="", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler instead.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, file_okay=False), help="Folder for what is made; SPEC's name."
@@ -42,7 +44,7 @@ from memviz.experiment.worker import CellFailed, describe
 @click.option("--json", "as_json", is_flag=True, help="Print the results file's summary as JSON.")
 def command(
     name: str,
-    jobs: int,
+    jobs: int | None,
     scheduler: str,
     output: Path | None,
     store: Path | None,
@@ -73,7 +75,9 @@ def command(
             return
         asked = studies(stem, chosen)
         kept_in = Store(default_folder() if store is None else store)
-        with runner.executor(jobs, scheduler) as workers:
+        at_once = jobs or len(os.sched_getaffinity(0))
+        _announce(asked, at_once, scheduler)
+        with runner.executor(at_once, scheduler) as workers:
             kept = runner.run([cell for one in asked for cell in one.cells], kept_in, workers, _show)
         results = collect(_command(name, output, readme), asked, kept)
         made = publish.publish(results, Path(stem) if output is None else output, readme, draw)
@@ -86,6 +90,13 @@ def command(
         return
     _tell(made)
     click.echo(f"{len(kept)} runs, digest {results.digest}, at most {results.peak_mib} MiB a process")
+
+
+def _announce(asked: Sequence[Study], at_once: int, scheduler: str) -> None:
+    """Where it will run, and what a process may take at most."""
+    bound = max(bound_mib(size) for one in asked for size in one.spec.memory_mib)
+    where = f"on the cluster at {scheduler}" if scheduler else f"{at_once} at once"
+    click.echo(f"{sum(len(one.cells) for one in asked)} runs, {where}, each bounded to {bound:,} MiB", err=True)
 
 
 def _tell(made: publish.Made) -> None:
@@ -110,8 +121,9 @@ def _check(stem: str, folder: Path, readme: Path | None) -> None:
     if wrong:
         raise Failed(wrong)
     click.echo(f"{folder / stem}.md says what its results say")
-    if publish.outdated(read_results(publish.results_path(stem, folder))):
-        click.echo("note: the simulation has changed since; the experiment would compute everything anew")
+    old = publish.outdated(read_results(publish.results_path(stem, folder)))
+    if old:
+        click.echo(f"WARNING: {old}", err=True)
 
 
 def _show(progress: runner.Progress) -> None:

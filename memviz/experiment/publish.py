@@ -13,9 +13,9 @@ import msgspec
 from memviz.experiment import figures, plots
 from memviz.experiment.report import readme as readme_part
 from memviz.experiment.report import report
-from memviz.experiment.sources_digest import sources_digest
+from memviz.experiment.sources_digest import changed_files, sources_digest
 from memviz.experiment.spec import ExperimentError
-from memviz.experiment.table import Results, as_csv, as_json, read_results, write_parquet
+from memviz.experiment.table import Results, as_csv, as_json, digest_of, read_results, write_parquet
 
 
 class Made(NamedTuple):
@@ -62,6 +62,8 @@ def check(name: str, folder: Path, readme: Path | None = None) -> str:
     """What of the report, or of ``readme``, is not what the results file says: a sentence, empty when all is right."""
     results = read_results(results_path(name, folder))
     again = f"write it again with: {results.command}"
+    if results.files and digest_of((results, *results.literature)) != results.digest:
+        return f"{results_path(name, folder)} has other figures than its digest says: {again}"
     written = folder / f"{name}.md"
     if not written.exists() or written.read_text(encoding="utf-8") != report(results, _plots_beside(results, folder)):
         return f"{written} does not say what {results_path(name, folder)} says: {again}"
@@ -70,9 +72,17 @@ def check(name: str, folder: Path, readme: Path | None = None) -> str:
     return ""
 
 
-def outdated(results: Results) -> bool:
-    """Whether the simulation has changed since."""
-    return results.sources != sources_digest()
+def outdated(results: Results) -> str:
+    """What of the simulation has changed since, in a sentence; empty when nothing has."""
+    if results.sources == sources_digest():
+        return ""
+    changed = changed_files(results.files) if results.files else []
+    some = ", ".join(changed[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
+    what = f" ({some})" if changed else ""
+    return (
+        f"the figures of {results.name} are of the simulation with sources {results.sources[:8]}; it has changed"
+        f" since{what}. Figures of now: {results.command}"
+    )
 
 
 def summary(results: Results) -> dict[str, Any]:

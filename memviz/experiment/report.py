@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from memviz.experiment import figures, literature, markdown, over_time, report_tables, report_words
 from memviz.experiment.figures import Group, Value
 from memviz.experiment.over_time import chief
+from memviz.experiment.report_words import SOURCES_ARE
 from memviz.experiment.table import Results
 
 
@@ -59,7 +60,7 @@ def _head(results: Results) -> str:
             "",
             f"- {len(results.runs)} runs: {len(spec.policy)} policies × seeds {seeds} × {groups} settings{along}",
             f"- {results.seconds / (len(results.runs) + more):.1f} s a run; at most {results.peak_mib} MiB a process",
-            f"- memviz {results.memviz}, simulation sources `{results.sources}`, Python {results.python}",
+            f"- memviz {results.memviz}, Python {results.python}, ran on sources `{results.sources}`: {SOURCES_ARE}",
             f"- kernel {results.kernel}; compiled or not, the figures are the same",
             f"- digest of all results: `{results.digest}`",
             "- intervals: 95 %, Student's t over seeds; differences are paired by seed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SOURCES_ARE = "a digest of kernel/, workload/, the loader of scenarios and what measures"
 BEGIN_WORDS = {
     "aged": "on the same aged machine",
     "start": "in force all the machine's life",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ _PARTS: Final = (
     "scenario.py",
     "sources/play.py",
     "experiment/measure.py",
+    "experiment/look.py",
     "experiment/demand.py",
     "experiment/price.py",
 )
@@ -21,11 +23,27 @@ _PARTS: Final = (
 
 def sources_digest() -> str:
     """32 hexadecimal digits: equal for equal sources, compiled or not."""
-    package = Path(memviz.__file__).parent
     state = hashlib.blake2b(digest_size=16)
+    for name, data in _files():
+        state.update(f"{name}\0".encode())
+        state.update(data)
+    return state.hexdigest()
+
+
+def source_files() -> dict[str, str]:
+    """The files that the digest is of, by path below the package, with 16 hexadecimal digits each."""
+    return {name: hashlib.blake2b(data, digest_size=8).hexdigest() for name, data in _files()}
+
+
+def changed_files(before: dict[str, str]) -> list[str]:
+    """What differs from ``source_files`` of another time: changed, gone or new files, sorted."""
+    now = source_files()
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    package = Path(memviz.__file__).parent
     for part in _PARTS:
         root = package / part
         for path in sorted(root.glob("*.py")) if root.is_dir() else [root]:
-            state.update(f"{path.relative_to(package).as_posix()}\0".encode())
-            state.update(path.read_bytes().replace(b"\r\n", b"\n"))
-    return state.hexdigest()
+            yield path.relative_to(package).as_posix(), path.read_bytes().replace(b"\r\n", b"\n")

@@ -20,6 +20,7 @@ import memviz
 from memviz.experiment.demand import Demand
 from memviz.experiment.look import Look
 from memviz.experiment.measure import Outcome, Sample
+from memviz.experiment.sources_digest import source_files
 from memviz.experiment.spec import Cell, ExperimentError, Spec, cells, load
 from memviz.experiment.store import Kept, key
 from memviz.kernel import smp
@@ -83,6 +84,8 @@ class Results(Part, frozen=True):
     """Of all outcomes: equal wherever and however often the experiment is run."""
     literature: tuple[Part, ...] = ()
     """Experiments that were run along, for what has been published about them."""
+    files: dict[str, str] = {}
+    """Digests of the files that ``sources`` is of."""
 
 
 class Study(NamedTuple):
@@ -109,8 +112,7 @@ def collect(command: str, asked: Sequence[Study], kept: Sequence[Kept]) -> Resul
         )
         for one in asked
     ]
-    all_runs = [run for part in parts for run in part.runs]
-    digest = hashlib.blake2b(msgspec.json.encode(all_runs, order="sorted"), digest_size=16).hexdigest()
+    digest = digest_of(parts)
     compiled = not str(smp.__file__).endswith(".py")
     return Results(
         format=RESULTS_FORMAT,
@@ -126,7 +128,14 @@ def collect(command: str, asked: Sequence[Study], kept: Sequence[Kept]) -> Resul
         digest=digest,
         runs=parts[0].runs,
         literature=tuple(parts[1:]),
+        files=source_files(),
     )
+
+
+def digest_of(parts: Sequence[Part]) -> str:
+    """Of all outcomes, without what computing them took."""
+    runs = [run for part in parts for run in part.runs]
+    return hashlib.blake2b(msgspec.json.encode(runs, order="sorted"), digest_size=16).hexdigest()
 
 
 def _run(cell: Cell, outcome: Outcome) -> Run:

@@ -61,9 +61,14 @@ def describe(cell: Cell) -> str:
     return f"{cell.scenario}, {cell.memory_mib} MiB, seed {cell.seed}, {cell.policy.name} ({cell.begin})"
 
 
+def bound_mib(memory_mib: int) -> int:
+    """What the process of a machine of this size may take at most, MiB of address space."""
+    return BASE_MIB + PER_MIB * memory_mib
+
+
 def bound_memory(cell: Cell) -> None:
     """More than this is a bug that must not take the machine along."""
-    limit = (BASE_MIB + PER_MIB * cell.memory_mib) << 20
+    limit = bound_mib(cell.memory_mib) << 20
     with contextlib.suppress(ValueError, OSError):  # a tighter limit is there already
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 

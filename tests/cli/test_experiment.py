@@ -75,6 +75,7 @@ def test_it_runs_reports_and_checks(spec: Path, tmp_path: Path, capsys: pytest.C
     results = read_results(out / "tiny.json.xz")
     assert said.out.splitlines()[-1].startswith(f"2 runs, digest {results.digest}, at most ")
     assert "2 of 2 runs: " in said.err
+    assert said.err.startswith("2 runs, 2 at once, each bounded to 1,152 MiB\n")
     assert results.command == f"memviz experiment {spec} -o {out}"
     assert experiment("tiny", "--check", out) == 2  # no such experiment: a file's name is wanted
     capsys.readouterr()
@@ -114,4 +115,4 @@ def test_a_cell_that_breaks_is_a_line(spec: Path, tmp_path: Path, capsys: pytest
     assert experiment(spec, "--store", tmp_path / "store") == 1
     err = capsys.readouterr().err
     assert "seed 1, plain (aged) and 1 more: ValueError: 100 CPUs cannot be simulated" in err
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2  # what it is about to run, and what is wrong

@@ -12,10 +12,10 @@ import pytest
 
 from memviz.experiment import figures, plots
 from memviz.experiment.figures import Group
-from memviz.experiment.publish import check, publish, summary
+from memviz.experiment.publish import check, outdated, publish, summary
 from memviz.experiment.report import report
 from memviz.experiment.spec import ExperimentError
-from memviz.experiment.table import Results, read_results, rows
+from memviz.experiment.table import Results, digest_of, read_results, rows
 
 README = "# A project\n\n<!-- experiment small -->\n<!-- end of experiment small -->\n\nMore.\n"
 
@@ -169,10 +169,28 @@ def test_results_that_changed_make_the_report_old(results: Results, tmp_path: Pa
     worse = msgspec.structs.replace(
         run, outcome=msgspec.structs.replace(run.outcome, steady=results.runs[0].outcome.steady)
     )
-    publish(msgspec.structs.replace(results, runs=(results.runs[0], worse, *results.runs[2:])), tmp_path, draw=False)
+    others = msgspec.structs.replace(results, runs=(results.runs[0], worse, *results.runs[2:]))
+    publish(msgspec.structs.replace(others, digest=digest_of([others])), tmp_path, draw=False)
     assert check("small", tmp_path) == ""
     (tmp_path / "small.md").write_text(text)
     assert "does not say" in check("small", tmp_path)
+
+
+def test_figures_that_do_not_fit_their_digest_are_found(results: Results, tmp_path: Path) -> None:
+    publish(results, tmp_path, draw=False)
+    better = msgspec.structs.replace(results.runs[0], outcome=results.runs[1].outcome)
+    publish(msgspec.structs.replace(results, runs=(better, *results.runs[1:])), tmp_path, draw=False)
+    assert "small.json.xz has other figures than its digest says" in check("small", tmp_path)
+
+
+def test_a_simulation_that_has_changed_since_is_said_with_the_files(results: Results) -> None:
+    assert outdated(results) == ""
+    files = {**results.files, "kernel/page_alloc.py": "0" * 16, "kernel/gone.py": "1" * 16}
+    old = msgspec.structs.replace(results, sources="8220acd779a4", files=files)
+    said = outdated(old)
+    assert "sources 8220acd7; it has changed since (kernel/gone.py, kernel/page_alloc.py)" in said
+    assert "memviz experiment small.toml" in said
+    assert "it has changed since. Figures" in outdated(msgspec.structs.replace(old, files={}))
 
 
 def test_a_readme_without_a_place_is_named(results: Results, tmp_path: Path, readme: Path) -> None:

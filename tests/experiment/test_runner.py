@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -74,25 +76,74 @@ def test_one_process_or_two_compute_the_same(small_cells: list[Cell], shared_sto
     assert alone[0].cost.seconds > 0
 
 
-def test_a_killed_experiment_goes_on_and_ends_the_same(
-    spec_file: Path, small_cells: list[Cell], shared_store: Store, tmp_path: Path
-) -> None:
-    whole = computed(small_cells, shared_store)
-    folder = tmp_path / "store"
-    command = [sys.executable, "-m", "memviz.cli.main", "experiment", str(spec_file), "--store", str(folder)]
-    process = subprocess.Popen(
-        [*command, "--no-plots", "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, start_new_session=True
+def memviz(*arguments: object, hash_seed: int = 0, **environment: str) -> subprocess.Popen[str]:
+    """``memviz experiment`` as a process with a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "memviz.cli.main", "experiment", *map(str, arguments), "--no-plots"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed), **environment},
     )
-    assert process.stderr is not None
-    assert "of 8 runs" in process.stderr.readline()  # a job is done, others are not
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    left = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
-    assert 0 < len(left) < 8
-    on = computed(small_cells, Store(folder))
-    assert outcomes(on) == outcomes(whole)
-    assert {path: path.stat().st_mtime_ns for path in left} == left
+
+
+def table(process: subprocess.Popen[str], folder: Path) -> bytes:
+    """The table that an experiment left when it ended."""
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    return (folder / "small.csv").read_bytes()
+
+
+def test_killed_at_any_moments_and_started_again_it_gives_the_same_table(spec_file: Path, tmp_path: Path) -> None:
+    """The kills come at moments drawn at random over the time that the whole takes, so in any state: before the first
+    cell, in the middle of one, between two, while something is written."""
+    begin = time.monotonic()
+    whole = table(memviz(spec_file, "--store", tmp_path / "one", "-o", tmp_path / "a", "--jobs", 2), tmp_path / "a")
+    took = time.monotonic() - begin
+    moments = Random(9)
+    command = (spec_file, "--store", tmp_path / "two", "-o", tmp_path / "b", "--jobs", 2)
+    kills = 0
+    for _ in range(4):
+        process = memviz(*command)
+        try:
+            process.wait(timeout=took * (0.2 + 0.4 * moments.random()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        assert process.stderr is not None
+        process.stderr.close()
+    assert kills > 0
+    assert table(memviz(*command), tmp_path / "b") == whole
+    ages = {path: path.stat().st_mtime_ns for path in (tmp_path / "two").rglob("*.json")}
+    assert len(ages) == 8
+    assert table(memviz(*command), tmp_path / "b") == whole
+    assert {path: path.stat().st_mtime_ns for path in ages} == ages, "nothing is computed again"
+
+
+@pytest.mark.digest
+def test_hash_seed_workers_cpus_and_the_compiler_make_no_difference(
+    spec_file: Path, tmp_path: Path, checkout: Path
+) -> None:
+    """Here as it was started (``make digest``: compiled), against two jobs on one CPU of the checkout, interpreted."""
+    first = memviz(spec_file, "--store", tmp_path / "one", "-o", tmp_path / "a", hash_seed=1)
+    here = table(first, tmp_path / "a")
+    code = (
+        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "from memviz.kernel import smp; assert str(smp.__file__).endswith('.py');"
+        "from memviz.cli.main import main; main(sys.argv[1:])"
+    )
+    arguments = ["experiment", spec_file, "--store", tmp_path / "two", "-o", tmp_path / "b", "--jobs", 2, "--no-plots"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONHASHSEED": "2", "PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b" / "small.csv").read_bytes() == here
 
 
 def test_a_cell_that_fails_is_named_and_others_are_kept(small_cells: list[Cell], tmp_path: Path) -> None:

@@ -67,5 +67,6 @@ def test_a_file_of_another_cell_under_this_name_is_no_result(
 ) -> None:
     store = Store(tmp_path)
     store.put(msgspec.structs.replace(kept, cell=small_cells[1]))
-    store.path(small_cells[1]).rename(store.path(kept.cell).parent.mkdir(exist_ok=True) or store.path(kept.cell))
+    store.path(kept.cell).parent.mkdir(exist_ok=True)
+    store.path(small_cells[1]).rename(store.path(kept.cell))
     assert store.get(kept.cell) is None
