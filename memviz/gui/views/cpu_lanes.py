@@ -61,6 +61,7 @@ class CpuLanesView(View):
         self.back = 0
         """How far the window ends before now, ns."""
         self._hover: tuple[int, int] | None = None
+        self._cursor = -1
         self._press: QPointF | None = None
         self._press_back = 0
         self._pixels: U32 | None = None
@@ -69,7 +70,7 @@ class CpuLanesView(View):
         self.setMinimumSize(160, 60)
         self.fit_button = self.header.add_button("Fit", "Follow the present with a fitting length of time (0)")
         self.fit_button.clicked.connect(self.fit)
-        selection.changed.connect(self.update)
+        selection.changed.connect(self._selected)
 
     # -- what is shown
 
@@ -91,6 +92,17 @@ class CpuLanesView(View):
         """Catch up with what happened while hidden."""
         if self.snapshot is not None:
             self.show_snapshot(self.snapshot)
+
+    def _selected(self) -> None:
+        """Another view may have moved the time cursor: bring it into view, as far back as is known."""
+        cursor, window = self.selection.now.time_ns, self._window()
+        known = self.history.segments()
+        if known.size and cursor != self._cursor and int(known["begin"].min()) <= cursor <= self.history.latest:
+            if not window.begin <= cursor <= window.end:
+                self.span = window.end - window.begin
+                self.back = max(0, self.history.latest - cursor - self.span // 2)
+        self._cursor = cursor
+        self.update()
 
     def fit(self) -> None:
         """Follow the present again."""

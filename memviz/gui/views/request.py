@@ -12,6 +12,7 @@ from memviz.gui.panel import View, wrap
 from memviz.gui.render.anatomy import Anatomy, Row, anatomy
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
+from memviz.kernel.page import PAGEBLOCK_ORDER
 from memviz.snapshot import RequestAnatomy, Snapshot
 
 _NAME_W = 92
@@ -36,10 +37,13 @@ class RequestView(View):
         self._request: RequestAnatomy | None = None
         self.anatomy: Anatomy | None = None
         self._links: list[tuple[QRectF, int]] = []
+        self._stages: list[tuple[QRectF, int]] = []
+        """Where each stage is drawn, and when it began, ns."""
         self._link = -1
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(220, 90)
+        selection.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
         """Room for six stages."""
@@ -87,14 +91,27 @@ class RequestView(View):
 
     def _paint(self, painter: QPainter, shown: Anatomy) -> None:
         top = self._paint_verdict(painter, shown)
-        pins_h = 20.0 if shown.pins and self.height() - top - 21 * len(shown.rows) > 20 else 0.0
+        pins_h = 20.0 if shown.pins and self.height() - top - 17 * len(shown.rows) > 20 else 0.0
         space = self.height() - top - pins_h
         height = min(42.0, max(15.0, space / max(1, len(shown.rows))))
+        self._stages.clear()
         for number, row in enumerate(shown.rows):
-            self._paint_row(painter, row, QRectF(0, top + number * height, self.width(), height))
+            box = QRectF(0, top + number * height, self.width(), height)
+            self._paint_row(painter, row, box)
+            if self._request is not None:
+                self._stages.append((box, self._request.stages[number].begin_ns))
+        self._paint_cursor(painter, top, height * len(shown.rows))
         self._links.clear()
         if pins_h:
             self._paint_pins(painter, shown, QRectF(0, top + height * len(shown.rows), self.width(), pins_h))
+
+    def _paint_cursor(self, painter: QPainter, top: float, height: float) -> None:
+        """The time cursor, where it lies within the request."""
+        request, now = self._request, self.selection.now.time_ns
+        if request is not None and request.begin_ns <= now <= request.end_ns:
+            part = (now - request.begin_ns) / max(1, request.end_ns - request.begin_ns)
+            x = 2 + part * (self.width() - 4)
+            painter.fillRect(QRectF(x - 0.75, top, 1.5, height), self.theme.color("chart.cursor"))
 
     def _paint_verdict(self, painter: QPainter, shown: Anatomy) -> float:
         theme = self.theme
@@ -158,9 +175,10 @@ class RequestView(View):
                 painter.drawText(QPointF(left, line.center().y() + 4), "…")
                 break
             box = QRectF(left, line.top(), width + 2, line.height())
-            painter.setPen(theme.color("ui.accent"))
+            here = pin.pfn >> PAGEBLOCK_ORDER == self.selection.now.pfn >> PAGEBLOCK_ORDER
+            painter.setPen(theme.color("ui.text" if here else "ui.accent"))
             painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, pin.words)
-            if number == self._link:
+            if here or number == self._link:
                 painter.drawLine(QPointF(box.left(), box.bottom() - 4), QPointF(box.right(), box.bottom() - 4))
             self._links.append((box, pin.pfn))
             left += width + 14
@@ -179,17 +197,22 @@ class RequestView(View):
             self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Select the page frame that a link names."""
+        """Select the page frame that a link names, or the instant at which a stage began."""
         link = self._link_at(event.position())
         if link >= 0:
             self.selection.select_page(self._links[link][1])
+            return
+        begins = [begin for box, begin in self._stages if box.contains(event.position())]
+        if begins:
+            self.selection.select_time(begins[0])
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Left and right go through the links and select what they name."""
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()), 0)
-        if step and self._links:
-            self._link = (self._link + step) % len(self._links)
-            self.selection.select_page(self._links[self._link][1])
+        pins = self.anatomy.pins if self.anatomy is not None else ()
+        if step and pins:  # those too that there is no room to show
+            self._link = (self._link + step) % len(pins) if self._link >= 0 or step > 0 else len(pins) - 1
+            self.selection.select_page(pins[self._link].pfn)
             self.update()
         else:
             super().keyPressEvent(event)

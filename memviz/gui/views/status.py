@@ -119,6 +119,10 @@ class StatusLine(QWidget):
         if snapshot is None or self._session.failure:
             return ""
         state = "running" if self._session.running else snapshot.state
+        cursor = self._session.selection.now.time_ns
+        if cursor >= 0 and snapshot.playback is None:
+            # Charts and events go back in time, a run doesn't: the map shows now.
+            return f"time cursor {seconds(cursor)}   {state}, now {seconds(snapshot.time_ns)}"
         if snapshot.source == "linux":
             return f"{'watching' if state == 'running' else state}   {seconds(snapshot.time_ns)}"
         return f"{state}   {count(snapshot.ops)} operations   {seconds(snapshot.time_ns)}"

@@ -138,6 +138,7 @@ class TimelineView(View):
             for marker in self.history.markers:
                 self._paint_marker(painter, marker)
             self._paint_gaps(painter)
+            self._paint_ends(painter)
             self._paint_cursor(painter)
         if self.hasFocus():
             painter.setPen(self.theme.color("ui.focus"))
@@ -201,6 +202,17 @@ class TimelineView(View):
         if loop is not None:
             left, right = self.x_of(loop[0]), self.x_of(loop[1])
             painter.fillRect(QRectF(left, 0, right - left, 3), self.theme.color("chart.cursor"))
+
+    def _paint_ends(self, painter: QPainter) -> None:
+        """From when to when the curve goes, where there is room."""
+        if self.height() < 46:
+            return
+        painter.setFont(self.theme.font("small"))
+        painter.setPen(self.theme.color("ui.muted"))
+        box = QRectF(4, self.height() - _LABEL_H - 1, self.width() - 8, _LABEL_H)
+        begin, end = self.shown()
+        painter.drawText(box, Qt.AlignmentFlag.AlignLeft, seconds(begin))
+        painter.drawText(box, Qt.AlignmentFlag.AlignRight, seconds(end))
 
     def _paint_cursor(self, painter: QPainter) -> None:
         time_ns = self.selection.now.time_ns

@@ -27,6 +27,7 @@ from memviz.gui.render import tree as render
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
+from memviz.kernel.page import PAGE_SHIFT
 from memviz.snapshot import U32, Snapshot
 
 MOVE_MS: Final = 600
@@ -156,7 +157,11 @@ class XArrayTreeView(View):
     def _selected(self) -> None:
         if self.isVisible() and self.snapshot is not None:
             self._draw()
-            box = self._box_of(self.selection.now.node)
+            now = self.selection.now
+            box = self._box_of(now.node)
+            if box is None:
+                on_page = (one for one in self.drawing.boxes if one.addr >> PAGE_SHIFT == now.pfn)
+                box = next(on_page, None)
             if box is not None:
                 self._bring_into_view(box)
 
@@ -254,6 +259,11 @@ class XArrayTreeView(View):
         painter.setBrush(self.theme.color("ui.selection" if picked else "ui.row"))
         painter.setPen(QPen(self.theme.color("chart.cursor") if picked else color, 2.4 if picked else 1.6))
         painter.drawRoundedRect(rect, 4, 4)
+        if not picked and box.addr >> PAGE_SHIFT == self.selection.now.pfn:
+            # It lies on the page frame that is selected on the map.
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(self.theme.color("chart.cursor"), 1.4, Qt.PenStyle.DashLine))
+            painter.drawRoundedRect(rect.adjusted(-3, -3, 3, 3), 6, 6)
         font = self.theme.font("mono-small")
         painter.setFont(font)
         painter.setPen(self.theme.color("ui.muted"))
