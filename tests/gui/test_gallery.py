@@ -144,3 +144,9 @@ def test_every_scenario_has_pictures_a_question_and_stops(name: str) -> None:
     assert all(moment.say for moment in found.moment)
     for theme in ("dark", "light"):
         assert resources.path(f"gallery/{name}-{theme}.png").stat().st_size > 500
+
+
+def test_a_start_page_leaves_the_fonts_of_the_theme_alone(qtbot: QtBot, window: MainWindow) -> None:
+    before = window.theme.font("big").pointSizeF()
+    window.show_gallery()
+    assert window.theme.font("big").pointSizeF() == before
