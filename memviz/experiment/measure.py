@@ -100,11 +100,15 @@ class Player:
             if self.machine.policies[switch] != value:
                 self.machine.set_policy(switch, value)
 
+    def ends(self) -> list[int]:
+        """The operations after which the ageing machine is looked at; the last is its end."""
+        samples = self.protocol.samples
+        return [self.play.ops * number // samples for number in range(1, samples + 1)]
+
     def age(self) -> list[Sample]:
         """Live through the whole scenario."""
         samples: list[Sample] = []
-        ends = [self.play.ops * number // self.protocol.samples for number in range(1, self.protocol.samples + 1)]
-        for end in ends:
+        for end in self.ends():
             self.run_to(end)
             samples.append(self.sample())
         return samples
@@ -134,9 +138,13 @@ class Player:
         """Go on until operation ``end``, with every action that falls before or on it."""
         while self.next_action <= end:
             self.play.run(self.next_action - self.machine.ops)
-            self.act()
-            self.next_action += self.period
+            self.next_act()
         self.play.run(end - self.machine.ops)
+
+    def next_act(self) -> None:
+        """The action whose time has come."""
+        self.act()
+        self.next_action += self.period
 
     def act(self) -> None:
         """The policy's action, as one more task of the machine."""

@@ -207,7 +207,7 @@ class Repeatable(Protocol):
     """What was done to it so far; only ever grows at its end."""
 
     def origin(self) -> dict[str, object]:
-        """What it takes to make the source again, as JSON knows it."""
+        """What it takes to make the source again, as JSON knows it; empty: it cannot be made from that alone."""
 
     def digest(self) -> str:
         """A fingerprint of its whole state. May take a while."""

@@ -186,8 +186,8 @@ class RecordedSource:
         """Begin a recording; says so in a sentence. Raises RecordingError."""
         self.stop()
         meta: dict[str, object] = {"title": self.inner.title}
-        if isinstance(self.inner, Repeatable):
-            meta["origin"] = self.inner.origin()
+        if isinstance(self.inner, Repeatable) and (origin := self.inner.origin()):
+            meta["origin"] = origin
         self._recorder = Recorder(path, meta)
         self._journal = 0
         self._changed = True
