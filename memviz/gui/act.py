@@ -75,6 +75,10 @@ def why_not(act: Act, now: Situation) -> str:
 
 def key_words(act: Act) -> str:
     """The keys of a row as people read them: ``Ctrl+K``."""
+    return " or ".join(words_of_key(key) for key in act.keys)
+
+
+def words_of_key(key: str) -> str:
+    """One key as people read it: ``Shift+Right`` → ``Shift+→``."""
     names = {"Right": "→", "Left": "←", "Up": "↑", "Down": "↓", "Escape": "Esc"}
-    words = ("+".join(names.get(part, part) for part in key.split("+")) if key != "+" else key for key in act.keys)
-    return " or ".join(words)
+    return key if key == "+" else "+".join(names.get(part, part) for part in key.split("+"))

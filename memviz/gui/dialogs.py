@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 import memviz
 from memviz import resources
-from memviz.gui.act import key_words
+from memviz.gui.act import key_words, words_of_key
 from memviz.gui.actions import ACTIONS, MENUS
 from memviz.gui.docks import panel_key
 from memviz.gui.panel import View
@@ -51,7 +51,10 @@ class HelpDialog(Dialog):
         self.text.setMarkdown(resources.read_text("help/window.md"))
         self.box.addWidget(self.text)
         self._theme = window.theme
-        self._about = window.current_panel().view.title if window.gallery is None or window.gallery.isHidden() else ""
+        # The map has the keys at first: who has not been anywhere else yet begins at the beginning.
+        panel = window.current_panel()
+        covered = window.gallery is not None and not window.gallery.isHidden()
+        self._about = "" if covered or panel is window.docks.all["heatmap"] else panel.view.title
 
     def showEvent(self, event: QShowEvent) -> None:
         """Begin with the panel that has the keys: what is that?"""
@@ -162,7 +165,7 @@ class Palette(Dialog):
             if action.objectName().startswith("action_panel_"):
                 name = f"Go to {name}"
             if all(word in f"{name} {action.statusTip()}".lower() for word in words):
-                item = QTreeWidgetItem([name, action.shortcut().toString()])
+                item = QTreeWidgetItem([name, words_of_key(action.shortcut().toString())])
                 item.setIcon(0, action.icon() if not action.icon().isNull() else QIcon(self._no_icon))
                 item.setToolTip(0, action.toolTip())
                 item.setDisabled(not action.isEnabled())

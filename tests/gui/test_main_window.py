@@ -216,7 +216,7 @@ def test_hidden_panels_cost_nothing_and_catch_up(qtbot: QtBot, window: MainWindo
 
 def test_every_panel_can_be_closed_brought_back_and_reset(qtbot: QtBot, window: MainWindow) -> None:
     places = {name: dock.geometry() for name, dock in window.docks.all.items()}
-    assert len(places) == 12
+    assert len(places) == len(window.views) >= 12
     for name, dock in window.docks.all.items():
         close = next(
             b for b in dock.view.header.findChildren(QAbstractButton) if b.accessibleName().startswith("Close")

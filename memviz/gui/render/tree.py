@@ -7,7 +7,7 @@ nodes".
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -375,3 +375,19 @@ def moved_pairs(before: Structured, now: Structured) -> list[tuple[int, int]]:
         if old.size and int(before["addr"][old[0]]) != int(node["addr"]):
             pairs.append((int(before["addr"][old[0]]), int(node["addr"])))
     return pairs
+
+
+def neighbour(boxes: Sequence[Box], box: Box | None, way: tuple[int, int]) -> Box:
+    """The box to go to from ``box``: up (0, -1) its parent, down its first child, left and right the next beside it.
+
+    Where there is none it is ``box`` itself; without a ``box`` the first of all."""
+    if box is None:
+        return boxes[0]
+    if way == (0, -1):
+        near = [one for one in boxes if one.row == box.parent]
+    elif way == (0, 1):
+        near = sorted((one for one in boxes if one.parent == box.row), key=lambda one: one.x)
+    else:
+        beside = [one for one in boxes if one.y == box.y and (one.x - box.x) * way[0] > 0]
+        near = sorted(beside, key=lambda one: abs(one.x - box.x))
+    return near[0] if near else box

@@ -29,7 +29,7 @@ from memviz.snapshot import CPU_STATE_NAMES, U32, Cpu, Snapshot
 LEFT: Final = 50.0
 AXIS_H: Final = 18.0
 LEAST_PITCH: Final = 15.0
-MOST_PITCH: Final = 30.0
+MOST_PITCH: Final = 44.0
 LABEL_FROM: Final = 26
 ZOOM_STEP: Final = 1.4
 SHORTEST, LONGEST = 50, 20_000_000_000

@@ -61,7 +61,7 @@ class RequestView(View):
         self.header.title = self.anatomy.title if self.anatomy is not None else self.title
         self.header.subtitle = self.anatomy.subtitle if self.anatomy is not None else ""
         self.setAccessibleDescription(" ".join(self.words()))
-        self.setToolTip(self.anatomy.verdict if self.anatomy is not None else "")
+        self.setToolTip("\n".join(self.words()) if self.anatomy is not None else "")
         self.update()
 
     def words(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import ClassVar
 
@@ -92,13 +93,23 @@ def html(report: DefragReport, theme: Theme) -> str:
 
     steps = "".join(f"<li style='margin-bottom:2px'>{escape(step)}</li>" for step in report.story)
     return (
-        f"<p style='margin-top:0'><b>{escape(report.sentence)}</b></p>"
+        f"{_by_cache(report.sentence)}"
         f"<table width='100%' cellspacing='0'><tr>"
         f"<td valign='top' style='padding-right:24px'><span style='color:{muted}'>Bought</span>"
         f"{rows(report.gain, good)}</td>"
         f"<td valign='top'><span style='color:{muted}'>Paid</span>{rows(report.price, plain)}</td>"
         f"</tr></table><ol style='margin-left:-18px; margin-bottom:0'>{steps}</ol>"
     )
+
+
+def _by_cache(sentence: str) -> str:
+    """What became of each cache, on a line of its own, its name in bold."""
+    parts = re.split(r"(?:^|(?<=\. ))(\w+): ", sentence)
+    lines = [escape(parts[0])] if parts[0].strip() else []
+    lines += [
+        f"<b>{escape(name)}</b>: {escape(words.strip())}" for name, words in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    return "".join(f"<p style='margin-top:0; margin-bottom:3px'>{line}</p>" for line in lines)
 
 
 def _name(name: str) -> str:

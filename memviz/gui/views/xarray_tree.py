@@ -34,6 +34,7 @@ MOVE_MS: Final = 600
 ZOOM_STEP: Final = 1.25
 CHOICES_SHOWN: Final = 40
 MARK_COLORS: Final = ("chart.compaction", "chart.fast", "chart.failed")
+LARGEST: Final = 1.8
 
 
 class XArrayTreeView(View):
@@ -58,6 +59,8 @@ class XArrayTreeView(View):
         super().__init__(selection, theme, parent)
         self.drawing = render.EMPTY
         self.expanded: set[int] = set()
+        self._natural = 1.0
+        """Scale at which nodes have a good size in a view like this."""
         self.scale = 1.0
         self.shift = QPointF(0, 0)
         self._press: QPointF | None = None
@@ -120,7 +123,7 @@ class XArrayTreeView(View):
         if not same:
             self._xarray = ident
             self.expanded.clear()
-            self.scale, self.shift = 1.0, QPointF(0, 0)
+            self.scale, self.shift = self._natural, QPointF(0, 0)
         name = info.name if info is not None and snapshot.focus.xarray >= 0 else "Largest"
         self.array_button.setText(f"{name if len(name) < 22 else name[:20] + '…'} ▾")
         self.header.subtitle = render.subtitle(snapshot)
@@ -140,14 +143,21 @@ class XArrayTreeView(View):
         self._ghosts = []
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """More or fewer nodes fit."""
+        """More or fewer nodes fit, and on a large screen they are larger."""
+        untouched = self.scale == self._natural
+        self._natural = min(LARGEST, max(1.0, min(self.width() / 1000, self.height() / 330)))
+        if untouched:
+            self.scale = self._natural
         self._draw()
 
     def _draw(self) -> None:
         if self.snapshot is None:
             return
         self.drawing = render.draw(
-            self.snapshot.nodes, (float(self.width()), float(self.height())), self.selection.now.node, self.expanded
+            self.snapshot.nodes,
+            (self.width() / self._natural, self.height() / self._natural),
+            self.selection.now.node,
+            self.expanded,
         )
         nodes, shown = self.snapshot.nodes.size, len(self.drawing.boxes)
         self.setAccessibleDescription(f"{shown} of {nodes} nodes shown")
@@ -317,7 +327,7 @@ class XArrayTreeView(View):
     def fit(self) -> None:
         """Make the whole drawing visible."""
         width, height = max(self.drawing.width, 1.0), max(self.drawing.height, 1.0)
-        self.scale = min(1.0, self.width() / width, self.height() / height)
+        self.scale = min(self._natural, self.width() / width, self.height() / height)
         self.shift = QPointF(0, 0)
         self.update()
 
@@ -407,30 +417,21 @@ class XArrayTreeView(View):
         elif key == Qt.Key.Key_Return and picked is not None:
             self.expand(picked.addr)
         elif key in _ARROWS and self.drawing.boxes:
-            self.selection.select_node(self._neighbour(picked, Qt.Key(key)).addr)
+            self.selection.select_node(render.neighbour(self.drawing.boxes, picked, _ARROWS[Qt.Key(key)]).addr)
         else:
             super().keyPressEvent(event)
-
-    def _neighbour(self, picked: render.Box | None, key: Qt.Key) -> render.Box:
-        boxes = self.drawing.boxes
-        if picked is None:
-            return boxes[0]
-        if key == Qt.Key.Key_Up:
-            near = [box for box in boxes if box.row == picked.parent]
-        elif key == Qt.Key.Key_Down:
-            near = sorted((box for box in boxes if box.parent == picked.row), key=lambda box: box.x)
-        elif key == Qt.Key.Key_Left:
-            near = sorted((box for box in boxes if box.y == picked.y and box.x < picked.x), key=lambda box: -box.x)
-        else:
-            near = sorted((box for box in boxes if box.y == picked.y and box.x > picked.x), key=lambda box: box.x)
-        return near[0] if near else picked
 
 
 def _rect(box: render.Box) -> QRectF:
     return QRectF(box.x, box.y, box.w, box.h)
 
 
-_ARROWS: Final = (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Right)
+_ARROWS: Final = {
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Down: (0, 1),
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+}
 _KEYS: Final = (
     *_ARROWS,
     Qt.Key.Key_Plus,
