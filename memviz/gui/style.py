@@ -1,12 +1,47 @@
-"""The style sheet: every rule for Qt's own widgets, made from a theme's tokens. Painted views don't need it."""
+"""The style sheet: every rule for Qt's own widgets. Painted views don't need it.
+
+It names no colours but roles of the palette, so it is the same for all themes: to give a window another style sheet
+Qt takes 100 ms and more, in one piece. Another palette is given at once; what a widget has made of it is made anew
+widget by widget (``Restyle``), those that are seen first, with the window's events in between.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from string import Template
+from time import perf_counter
+from typing import Final
 
-from memviz.gui.render.tokens import Tokens
+from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QPalette
+from PySide6.QtWidgets import QApplication, QWidget
+from shiboken6 import Shiboken
 
-# $key stands for the token ui.key.
+_Role = QPalette.ColorRole
+ROLES: Final = {
+    "window": (_Role.Window, "window"),
+    "text": (_Role.WindowText, "window-text"),
+    "sunken": (_Role.Base, "base"),
+    "bar": (_Role.AlternateBase, "alternate-base"),
+    "muted": (_Role.PlaceholderText, "placeholder-text"),
+    "raised": (_Role.Button, "button"),
+    "raised_hover": (_Role.Light, "light"),
+    "raised_pressed": (_Role.Midlight, "midlight"),
+    "border": (_Role.Mid, "mid"),
+    "faint": (_Role.Shadow, "shadow"),
+    "selection": (_Role.Highlight, "highlight"),
+    "accent": (_Role.Link, "link"),
+    "focus": (_Role.LinkVisited, "link-visited"),
+    "accent_button": (_Role.Accent, "accent"),
+    "accent_hover": (_Role.Dark, "dark"),
+    "accent_text": (_Role.BrightText, "bright-text"),
+}
+"""Which role of the palette holds which token ui.*, and what style sheets call it."""
+
+SLICE_S: Final = 0.02
+"""Seconds of restyling between two looks at the window's events."""
+
+# $key stands for the role of the token ui.key.
 _SHEET = Template("""
 QMainWindow, QDialog { background: $window; }
 QDialog#palette { border: 1px solid $accent; }
@@ -32,7 +67,8 @@ QToolButton[flat="true"]:focus { border-color: $focus; }
 #top_bar QToolButton[accent="true"], QPushButton[accent="true"] {
   background: $accent_button; color: $accent_text; border-color: $accent; }
 #top_bar QToolButton[accent="true"]:hover, QPushButton[accent="true"]:hover { background: $accent_hover; }
-#top_bar QToolButton[accent="true"]:pressed, QPushButton[accent="true"]:pressed { background: $accent_pressed; }
+#top_bar QToolButton[accent="true"]:pressed, QPushButton[accent="true"]:pressed {
+  background: $accent_button; border-color: $focus; }
 #top_bar QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
 #top_bar QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
 QToolButton::menu-indicator { image: none; width: 0; }
@@ -89,7 +125,7 @@ QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0;
 #guide_bar QToolButton { border-color: $border; }
 #guide_bar QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
 #guide_bar QToolButton[accent="true"]:hover { background: $accent_hover; }
-#guide_bar QToolButton[accent="true"]:pressed { background: $accent_pressed; }
+#guide_bar QToolButton[accent="true"]:pressed { background: $accent_button; border-color: $focus; }
 #guide_bar QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
 #guide_bar QToolButton:focus { border: 2px solid $focus; }
 QGroupBox { border: 1px solid $border; border-radius: 6px; margin-top: 10px; padding: 8px; }
@@ -97,7 +133,64 @@ QGroupBox::title { subcontrol-origin: margin; left: 10px; padding: 0 4px; color:
 """)
 
 
-def style_sheet(tokens: Tokens, arrow: str, accent_arrow: str) -> str:
-    """The application's style sheet in the colours of ``tokens``; down arrows come from two picture files."""
-    colors = {key.removeprefix("ui."): tokens.hex(key) for key in tokens.colors if key.startswith("ui.")}
-    return _SHEET.substitute(colors, arrow=arrow, accent_arrow=accent_arrow)
+def style_sheet(arrow: str, accent_arrow: str) -> str:
+    """The application's style sheet; down arrows come from two picture files."""
+    roles = {key: f"palette({name})" for key, (_, name) in ROLES.items()}
+    return _SHEET.substitute(roles, arrow=arrow, accent_arrow=accent_arrow)
+
+
+class Restyle(QObject):
+    """Lets all widgets look at the application's palette again, a few at a time; windows stand still meanwhile."""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._waiting: deque[QWidget] = deque()
+        self._still: list[QWidget] = []
+        self._seen = 0
+        """How many of those that wait can be seen."""
+        self._timer = QTimer(self)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._go_on)
+
+    @property
+    def busy(self) -> bool:
+        """Some widgets still look as before."""
+        return self._timer.isActive()
+
+    def start(self) -> None:
+        """All widgets from the beginning, those first that are seen."""
+        self._wake()
+        shown, hidden = [], []
+        for widget in QApplication.allWidgets():
+            (shown if widget.isVisible() else hidden).append(widget)
+        self._seen = len(shown)
+        self._waiting = deque((*shown, *hidden))
+        self._still = [widget for widget in shown if widget.isWindow() and widget.updatesEnabled()]
+        for window in self._still:
+            window.setUpdatesEnabled(False)
+        self._timer.start()
+
+    def finish(self) -> None:
+        """All that wait, now."""
+        while self.busy:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        until = perf_counter() + SLICE_S
+        while self._waiting and perf_counter() < until:
+            widget = self._waiting.popleft()
+            self._seen -= 1
+            if Shiboken.isValid(widget):
+                widget.style().polish(widget)
+            if self._seen == 0:
+                self._wake()
+                return
+        if not self._waiting:
+            self._timer.stop()
+
+    def _wake(self) -> None:
+        """All that is seen is as it shall be: paint it."""
+        for window in self._still:
+            if Shiboken.isValid(window):
+                window.setUpdatesEnabled(True)
+        self._still = []

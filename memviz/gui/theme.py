@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 
 from memviz import resources
 from memviz.gui.render import tokens
-from memviz.gui.style import style_sheet
+from memviz.gui.style import ROLES, Restyle, style_sheet
 
 SYSTEM: Final = "system"
 CHOICES: Final = (SYSTEM, *tokens.THEMES)
@@ -42,6 +42,7 @@ class Theme(QObject):
         self._colors: dict[str, QColor] = {}
         self._icons: dict[tuple[str, str], QIcon] = {}
         self._fonts: dict[str, QFont] = {}
+        self.restyle = Restyle(self)
 
     def choose(self, choice: str) -> None:
         """Switch to one of ``CHOICES``."""
@@ -106,39 +107,35 @@ class Theme(QObject):
         return found
 
     def apply(self, app: QApplication) -> None:
-        """Give the application this theme's palette and style sheet."""
+        """Give the application this theme's palette, and the style sheet if it has none yet.
+
+        Widgets that have the style sheet already follow within a tenth of a second (``restyle``).
+        """
         app.setPalette(self._palette())
-        app.setStyleSheet(style_sheet(self.tokens, _arrow(self.tokens.name), _arrow("accent")))
+        sheet = style_sheet(_picture("arrow"), _picture("arrow-accent"))
+        if app.styleSheet() != sheet:
+            app.setStyleSheet(sheet)
+        else:
+            self.restyle.start()
 
     def _palette(self) -> QPalette:
         role = QPalette.ColorRole
         palette = QPalette()
+        for key, (to, _) in ROLES.items():
+            palette.setColor(to, self.color(f"ui.{key}"))
         for to, key in (
-            (role.Window, "ui.window"),
-            (role.WindowText, "ui.text"),
-            (role.Base, "ui.sunken"),
-            (role.AlternateBase, "ui.row"),
-            (role.Text, "ui.text"),
-            (role.PlaceholderText, "ui.muted"),
-            (role.Button, "ui.raised"),
-            (role.ButtonText, "ui.text"),
-            (role.BrightText, "tone.bad"),
-            (role.Highlight, "ui.selection"),
-            (role.HighlightedText, "ui.text"),
-            (role.ToolTipBase, "ui.raised"),
-            (role.ToolTipText, "ui.text"),
-            (role.Link, "ui.accent"),
-            (role.LinkVisited, "tone.moved"),
-            (role.Mid, "ui.border"),
-            (role.Dark, "ui.border"),
-            (role.Light, "ui.raised_hover"),
+            (role.Text, "text"),
+            (role.ButtonText, "text"),
+            (role.HighlightedText, "text"),
+            (role.ToolTipBase, "raised"),
+            (role.ToolTipText, "text"),
         ):
-            palette.setColor(to, self.color(key))
+            palette.setColor(to, self.color(f"ui.{key}"))
         for to in (role.WindowText, role.Text, role.ButtonText):
             palette.setColor(QPalette.ColorGroup.Disabled, to, self.color("ui.faint"))
         return palette
 
 
-def _arrow(name: str) -> str:
-    """The file of a down arrow: style sheets take pictures from files only, so there is one for each ground."""
-    return resources.path(f"themes/arrow-{name}.svg").as_posix()
+def _picture(name: str) -> str:
+    """The file of a picture that the style sheet shows: it takes them from files only."""
+    return resources.path(f"themes/{name}.svg").as_posix()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
+from pytestqt.qtbot import QtBot
+from shiboken6 import Shiboken
 
 from memviz import resources
 from memviz.gui.actions import ACTIONS
 from memviz.gui.render import tokens
-from memviz.gui.style import style_sheet
+from memviz.gui.style import ROLES, style_sheet
 from memviz.gui.theme import Theme
 from memviz.kernel.page import OWNER_FREE, OWNER_NAMES
 
@@ -98,13 +102,70 @@ def test_a_broken_theme_is_told_in_one_sentence(text: str, sentence: str) -> Non
     assert "\n" not in str(error.value).strip()
 
 
-@pytest.mark.parametrize("name", tokens.THEMES)
-def test_the_style_sheet_has_no_open_places(name: str) -> None:
-    theme = tokens.load(name)
-    sheet = style_sheet(theme, "arrow.svg", "accent.svg")
+def test_the_style_sheet_has_no_open_places_and_no_colours_of_its_own() -> None:
+    sheet = style_sheet("arrow.svg", "accent.svg")
     assert "$" not in sheet
-    assert theme.hex("ui.panel") not in ("", "#000000")
-    assert theme.hex("ui.accent_button") in sheet
+    assert not re.search(r"[:\s]#[0-9a-f]{3,8}[;\s]", sheet), "a colour that no other palette changes"
+    assert "palette(accent)" in sheet
+    roles = [role for role, _ in ROLES.values()]
+    assert len(set(roles)) == len(roles)
+
+
+@pytest.mark.parametrize("name", tokens.THEMES)
+def test_arrows_are_seen_on_the_buttons_of_every_theme(name: str) -> None:
+    arrow = int(re.findall(r'stroke="#(\w+)"', resources.read_text("themes/arrow.svg"))[0], 16)
+    theme = tokens.load(name)
+    for ground in ("raised", "raised_hover"):
+        assert contrast(arrow, theme.rgb(f"ui.{ground}")) >= 3, ground
+
+
+def colors_of(widget: QWidget) -> set[str]:
+    """What it is drawn in."""
+    image = widget.grab().toImage()
+    return {image.pixelColor(x, y).name() for x in range(image.width()) for y in range(image.height())}
+
+
+def test_widgets_look_like_the_other_theme_soon_the_seen_ones_first(qtbot: QtBot, qapp: QApplication) -> None:
+    theme = Theme("dark")
+    theme.apply(qapp)
+    window = QWidget()
+    qtbot.addWidget(window)
+    column = QVBoxLayout(window)
+    seen = [QPushButton(f"{number}") for number in range(150)]
+    for button in seen:
+        column.addWidget(button)
+    hidden = QPushButton("hidden", window)
+    hidden.hide()
+    window.show()
+    before = theme.color("ui.raised").name()
+    assert before in colors_of(seen[-1])
+    sheet = qapp.styleSheet()
+    theme.choose("light")
+    theme.apply(qapp)
+    assert theme.restyle.busy
+    assert not window.updatesEnabled(), "nobody sees it half in one theme and half in the other"
+    qtbot.waitUntil(lambda: not theme.restyle.busy)
+    assert qapp.styleSheet() == sheet, "another style sheet would block the window"
+    assert window.updatesEnabled()
+    for button in (seen[0], seen[-1], hidden):
+        colors = colors_of(button)
+        assert theme.color("ui.raised").name() in colors
+        assert before not in colors
+
+
+def test_a_window_that_goes_while_it_is_restyled_is_left_alone(qtbot: QtBot, qapp: QApplication) -> None:
+    theme = Theme("dark")
+    theme.apply(qapp)
+    window = QWidget()
+    button = QPushButton("x", window)
+    window.show()
+    theme.choose("light")
+    theme.apply(qapp)
+    window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    theme.restyle.finish()
+    assert not Shiboken.isValid(button)
+    assert not theme.restyle.busy
 
 
 def test_another_theme_repaints_everybody(theme: Theme, qapp: QApplication) -> None:
@@ -116,6 +177,7 @@ def test_another_theme_repaints_everybody(theme: Theme, qapp: QApplication) -> N
     assert heard == ["light"]
     assert theme.color("ui.text").name() != before
     theme.apply(qapp)
+    theme.restyle.finish()
     assert qapp.palette().window().color().name() == theme.color("ui.window").name()
 
 
