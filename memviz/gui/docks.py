@@ -76,6 +76,7 @@ class Docks:
         window.tabifyDockWidget(docks["request"], docks["story"])
         window.tabifyDockWidget(docks["contiguity"], docks["charts"])
         window.tabifyDockWidget(docks["events"], docks["policies"])
+        window.tabifyDockWidget(docks["events"], docks["notes"])
         window.tabifyDockWidget(docks["heatmap"], docks["stepper"])
         for dock in docks.values():
             dock.show()

@@ -16,6 +16,7 @@ from memviz.gui.feed import Feed
 from memviz.gui.guide import GuideBar
 from memviz.gui.jobs import JobLine
 from memviz.gui.memory_commands import MemoryCommands
+from memviz.gui.notes import RecordingNotes
 from memviz.gui.opens import OpensRuns, Scenario
 from memviz.gui.panel import View
 from memviz.gui.recordings import Recordings
@@ -27,6 +28,7 @@ from memviz.gui.transport import TopBar
 from memviz.gui.views.contiguity import ContiguityView
 from memviz.gui.views.events import EventsView
 from memviz.gui.views.heatmap import HeatmapView
+from memviz.gui.views.notes import NotesView
 from memviz.gui.views.policies import PoliciesView
 from memviz.gui.views.request import RequestView
 from memviz.gui.views.status import StatusLine
@@ -64,6 +66,7 @@ class MainWindow(OpensRuns):
         self.settings = settings
         self.selection = Selection(self)
         self.session = Session(self.selection, self)
+        self.notes = RecordingNotes(self.session)
         self.scenarios = list(scenarios)
         self.races = list(races)
         self.scenario = ""
@@ -102,6 +105,7 @@ class MainWindow(OpensRuns):
         self.events = self._view(EventsView)
         self.story = self._view(StoryView)
         self.timeline = self._view(TimelineView)
+        self.notes_view = self._view(NotesView)
         self.policies = self._view(PoliciesView)
         self.stepper = self._view(StepperView)
 

@@ -10,6 +10,7 @@ from memviz.gui.views.contiguity import ContiguityView
 from memviz.gui.views.cpu_lanes import CpuLanesView
 from memviz.gui.views.events import EventsView
 from memviz.gui.views.heatmap import HeatmapView
+from memviz.gui.views.notes import NotesView
 from memviz.gui.views.policies import PoliciesView
 from memviz.gui.views.request import RequestView
 from memviz.gui.views.slab_grid import SlabGridView
@@ -38,4 +39,5 @@ def make(window: MainWindow) -> list[View]:
         ChartsView(chosen, theme, session.history, session.series, window),
         PoliciesView(chosen, theme, window),
         StepperView(chosen, theme, window),
+        NotesView(chosen, theme, window.notes, window),
     ]

@@ -31,6 +31,11 @@ class Recordings(QObject):
         window.timeline.scrubbed.connect(self.seek)
         window.selection.changed.connect(self._selection_changed)
         self._event = -1
+        self.notes = window.notes
+        self.notes.changed.connect(self._notes_changed)
+        self.notes.told.connect(window.tell)
+        window.notes_view.wanted.connect(self.seek_paused)
+        window.notes_view.add_wanted.connect(self.add_note)
 
     # -- making one
 
@@ -81,11 +86,18 @@ class Recordings(QObject):
 
     # -- winding it
 
-    @Slot(int)
+    @Slot(object)
     def seek(self, time_ns: int) -> None:
         """Wind to an instant."""
         if self._session.playing:
             self._session.send(Seek(time_ns))
+
+    @Slot(object)
+    def seek_paused(self, time_ns: int) -> None:
+        """Wind to an instant and stay there."""
+        if self._session.playing:
+            self._session.set_running(False)
+            self.seek(time_ns)
 
     @Slot()
     def _selection_changed(self) -> None:
@@ -100,6 +112,34 @@ class Recordings(QObject):
     def jump(self, to: Literal["failure", "defragmentation", "grace period"], forwards: bool = True) -> None:
         """Wind to the next thing of a kind, or to the one before."""
         self._session.send(Jump(to, forwards))
+
+    # -- notes on it
+
+    @Slot()
+    def add_note(self) -> None:
+        """A note on the instant that is shown, to be written in the panel."""
+        self._session.set_running(False)
+        note = self.notes.add()
+        if note is not None:
+            dock = self._window.docks.all["notes"]
+            dock.show()
+            dock.raise_()
+            self._window.notes_view.edit(note.id)
+
+    def jump_note(self, forwards: bool = True) -> None:
+        """Wind to the next note, or to the one before."""
+        snapshot = self._session.snapshot
+        if snapshot is None or snapshot.playback is None:
+            return
+        note = self.notes.beside(snapshot.time_ns, forwards)
+        if note is None:
+            self._window.tell(False, f"There is no note {'behind' if forwards else 'before'} this instant.")
+        else:
+            self.seek_paused(note.time_ns)
+
+    @Slot()
+    def _notes_changed(self) -> None:
+        self._window.timeline.set_notes(self.notes.all)
 
     def step_back(self) -> None:
         """One instant back."""

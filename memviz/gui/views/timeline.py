@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
+from PySide6.QtWidgets import QToolTip, QWidget
 
 from memviz.gui.panel import View
 from memviz.gui.render.curve import peaks
@@ -15,6 +16,7 @@ from memviz.gui.render.numbers import seconds
 from memviz.gui.render.tables import Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
+from memviz.recording.notes import Note
 from memviz.snapshot import Snapshot
 
 # Every kind has a sign of its own, so that colour is not all that tells them apart.
@@ -26,12 +28,13 @@ _SIGNS: Final = {
 }
 _MIN_SPAN_NS: Final = 100_000
 _LABEL_H: Final = 15
+_FLAG: Final = 9
 
 
 class TimelineView(View):
     """Click: time cursor, or the event of a marker. Wheel: zoom. Drag: move along. Double click: everything again."""
 
-    scrubbed = Signal(int)
+    scrubbed = Signal(object)
     """The instant that a recording shall be wound to, ns."""
     ident: ClassVar[str] = "timeline"
     title: ClassVar[str] = "Timeline"
@@ -52,6 +55,7 @@ class TimelineView(View):
         self.history = history
         self.order = 9
         self._version = -1
+        self._notes: tuple[Note, ...] = ()
         self._drag_from: tuple[float, tuple[int, int]] | None = None
         self._dragged = False
         self._sign_ends = -1.0
@@ -138,6 +142,7 @@ class TimelineView(View):
             for marker in self.history.markers:
                 self._paint_marker(painter, marker)
             self._paint_gaps(painter)
+            self._paint_notes(painter)
             self._paint_ends(painter)
             self._paint_cursor(painter)
         if self.hasFocus():
@@ -214,6 +219,40 @@ class TimelineView(View):
         painter.drawText(box, Qt.AlignmentFlag.AlignLeft, seconds(begin))
         painter.drawText(box, Qt.AlignmentFlag.AlignRight, seconds(end))
 
+    def set_notes(self, notes: Sequence[Note]) -> None:
+        """Show notes on instants of the recording."""
+        self._notes = tuple(notes)
+        self.update()
+
+    def note_at(self, x: float, y: float) -> Note | None:
+        """The note whose flag is there."""
+        near = (
+            [one for one in self._notes if abs(self.x_of(one.time_ns) + _FLAG / 2 - x) <= _FLAG]
+            if y <= _FLAG + 4
+            else []
+        )
+        return min(near, key=lambda one: abs(self.x_of(one.time_ns) + _FLAG / 2 - x), default=None)
+
+    def _paint_notes(self, painter: QPainter) -> None:
+        """A flag on each instant that somebody has written a note on."""
+        color = self.theme.color("ui.accent")
+        for note in self._notes:
+            x = self.x_of(note.time_ns)
+            if -_FLAG <= x <= self.width():
+                painter.fillRect(QRectF(round(x), 1, 1.5, self.height() - 2), color)
+                flag = [QPointF(x, 1), QPointF(x + _FLAG, 1 + _FLAG / 2), QPointF(x, 1 + _FLAG)]
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(color)
+                painter.drawPolygon(QPolygonF(flag))
+
+    def event(self, event: QEvent) -> bool:
+        """What a note says, beside the pointer."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            note = self.note_at(event.pos().x(), event.pos().y())
+            QToolTip.showText(event.globalPos(), "" if note is None else note.text or "A bookmark", self)
+            return True
+        return super().event(event)
+
     def _paint_cursor(self, painter: QPainter) -> None:
         time_ns = self.selection.now.time_ns
         if self.snapshot is not None and self.snapshot.playback is not None:
@@ -267,7 +306,7 @@ class TimelineView(View):
             self._drag_from = (event.position().x(), self.shown())
             self._dragged = False
             if self._playing:
-                self._scrub(event.position().x())
+                self._scrub(event.position().x(), event.position().y())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Move along, when a part of time is shown. A recording is wound to the pointer."""
@@ -288,8 +327,12 @@ class TimelineView(View):
         self._range = (begin, begin + self._drag_from[1][1] - self._drag_from[1][0])
         self.update()
 
-    def _scrub(self, x: float) -> None:
+    def _scrub(self, x: float, y: float = 1e9) -> None:
         """Ask for the instant that a pixel shows."""
+        note = self.note_at(x, y)
+        if note is not None:
+            self.scrubbed.emit(note.time_ns)
+            return
         begin, end = self.shown()
         self.scrubbed.emit(min(max(begin, self.time_at(x)), end))
 
