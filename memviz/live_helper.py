@@ -15,9 +15,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import mmap
 import os
+import select
 import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
@@ -39,10 +42,10 @@ ACTING: Final = "memviz-helper-actions"
 ACTIONS: Final = ("compact", "drop_caches", "shrink", "huge_page")
 TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 INSTANCE: Final = "memviz-"
+PAGE_EVENTS: Final = ("kmem/mm_page_alloc", "kmem/mm_page_free", "kmem/mm_page_pcpu_drain")
+"""Of every page frame: so many that they are switched off where programs would pay too much for them."""
 EVENTS: Final = (
-    "kmem/mm_page_alloc",
-    "kmem/mm_page_free",
-    "kmem/mm_page_pcpu_drain",
+    *PAGE_EVENTS,
     "kmem/mm_page_alloc_extfrag",
     "compaction/mm_compaction_begin",
     "compaction/mm_compaction_end",
@@ -54,6 +57,8 @@ SAMPLED: Final = ("kmem/kmem_cache_alloc", "kmem/kmem_cache_free")
 BLOCK: Final = struct.Struct("<cI")
 BLOCK_MAX: Final = 64 << 20
 _BUFFER_KIB: Final = 64 << 10  # for all CPUs together
+_PRESSING: Final = 3  # percent of the buffer, when reading it can't wait
+_PRICED: Final = 256  # page frames that are touched to learn what an event costs
 _CLONE_NEWNS: Final = 0x20000
 _MS_REC_SLAVE: Final = 0x4000 | 0x80000
 
@@ -98,7 +103,9 @@ class Kernel:
         self._tracefs = ""
         self._instance = ""
         self._pipes: list[int] = []
+        self._ready: select.poll | None = None
         self._sub_buffer = 4096
+        self._formats: frozenset[str] = frozenset()
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -179,19 +186,28 @@ class Kernel:
             for event in (*EVENTS, *SAMPLED):
                 with contextlib.suppress(Refused):  # an older kernel lacks some
                     formats[event] = self._read(f"{self._instance}/events/{event}/format").decode(errors="replace")
-            for event in EVENTS:
-                if event in formats:
-                    self._write(f"events/{event}/enable", "1")
+            self._formats = frozenset(formats)
+            untraced = _touched_ns()
+            self._enable(EVENTS, True)
+            event_ns = (_touched_ns() - untraced) // (2 * _PRICED)
             for cpu in cpus:
                 path = f"{self._instance}/per_cpu/cpu{cpu}/trace_pipe_raw"
                 self._pipes.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            self._watch_ring()
+        except Refused:
+            self.trace_stop()
+            raise
         except OSError as error:
             self.trace_stop()
             raise _refused(error, error.filename or f"{self._tracefs}/instances") from error
         if not any(event in formats for event in EVENTS[:2]):
             self.trace_stop()
             raise Refused(f"{self._tracefs}/events/kmem", 2, "use a kernel with the kmem tracepoints")
-        return {"formats": formats, "cpus": cpus, "page": self._sub_buffer}
+        return {"formats": formats, "cpus": cpus, "page": self._sub_buffer, "event_ns": event_ns}
+
+    def trace_follow(self, on: bool) -> None:
+        """Switch the events of page frames on or off; the rare ones stay on."""
+        self._enable(PAGE_EVENTS, on)
 
     def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
         """What has been traced since: (CPU, sub-buffers one after the other), at most ``pages`` of them a CPU."""
@@ -212,6 +228,18 @@ class Kernel:
                 found.append((cpu, b"".join(parts)))
         return found
 
+    def _watch_ring(self) -> None:
+        """See to it that ``trace_ready`` can tell; kernels before 5.0 can't."""
+        with contextlib.suppress(OSError):
+            self._write("buffer_percent", str(_PRESSING))
+            self._ready = select.poll()
+            for pipe in self._pipes:
+                self._ready.register(pipe, select.POLLIN)
+
+    def trace_ready(self) -> bool:
+        """So much has been traced that reading it should not wait."""
+        return self._ready is not None and bool(self._ready.poll(0))
+
     def trace_pages(self) -> int:
         """How many sub-buffers of every CPU go into one block."""
         return BLOCK_MAX // 2 // self._sub_buffer // max(1, len(self._pipes))
@@ -229,14 +257,22 @@ class Kernel:
 
     def trace_sample(self, on: bool) -> None:
         """Switch the events of every slab object on or off."""
-        for event in SAMPLED:
-            self._write(f"events/{event}/enable", "1" if on else "0")
+        self._enable(SAMPLED, on)
+
+    def _enable(self, events: tuple[str, ...], on: bool) -> None:
+        for event in events:
+            if event in self._formats:  # an older kernel lacks some
+                try:
+                    self._write(f"events/{event}/enable", "1" if on else "0")
+                except OSError as error:
+                    raise _refused(error, f"{self._instance}/events/{event}/enable") from error
 
     def trace_stop(self) -> None:
         """Remove the instance. Nothing happens when there is none."""
         for pipe in self._pipes:
             os.close(pipe)
         self._pipes.clear()
+        self._ready = None
         if self._instance:
             with contextlib.suppress(OSError):
                 self._write("tracing_on", "0")
@@ -322,6 +358,18 @@ def sub_buffer_size(header: str) -> int:
     return 4096
 
 
+def _touched_ns() -> int:
+    """CPU time to get ``_PRICED`` page frames one by one and give them back: the shortest of several."""
+    best = 1 << 62
+    for _ in range(6):
+        begin = time.thread_time_ns()
+        with mmap.mmap(-1, _PRICED << 12) as room:
+            room.madvise(mmap.MADV_NOHUGEPAGE)
+            room[::4096] = bytes(_PRICED)
+        best = min(best, time.thread_time_ns() - begin)
+    return best
+
+
 def _started(pid: int) -> str:
     """When a process began, in the kernel's ticks; empty when there is none. Tells a pid from its next owner."""
     try:
@@ -377,7 +425,9 @@ def _answer(kernel: Kernel, call: str, arguments: list[Any]) -> tuple[bytes, byt
     calls: dict[str, Callable[..., object]] = {
         "slab_figures": kernel.slab_figures,
         "trace_start": kernel.trace_start,
+        "trace_follow": kernel.trace_follow,
         "trace_lost": kernel.trace_lost,
+        "trace_ready": kernel.trace_ready,
         "trace_sample": kernel.trace_sample,
         "trace_stop": kernel.trace_stop,
         "act": kernel.act,

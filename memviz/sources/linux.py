@@ -8,6 +8,7 @@ missing is in ``notice``, with what would bring it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Final, cast
 
@@ -16,25 +17,29 @@ import numpy as np
 from memviz.analysis.contiguity import contiguity
 from memviz.kernel import page, trace
 from memviz.snapshot import (
-    EVENT_DTYPE,
     U8,
     Cache,
     Focus,
     Outcome,
     PageDetail,
-    RequestAnatomy,
     Snapshot,
     Structured,
     Zone,
 )
 from memviz.sources import linux_procfs as procfs
-from memviz.sources.base import Command, Compact, Defragment, Pause, RequestPages, Run, SetFocus, Speed, Step
+from memviz.sources.base import (
+    Command,
+    Pause,
+    Run,
+    SetFocus,
+    Speed,
+)
 from memviz.sources.linux_access import Access, LiveError, Rights, connect
-from memviz.sources.linux_anatomy import anatomy
+from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
-from memviz.sources.linux_deltas import apply_events
 from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
-from memviz.sources.linux_tracefs import RingReader
+from memviz.sources.linux_trace import OVERHEAD, LiveTrace
+from memviz.sources.linux_tracefs import TraceFormatError
 
 SHARE: Final = 0.10
 """Of one CPU."""
@@ -42,14 +47,14 @@ _SNAPSHOT_SHARE: Final = 0.05
 _SNAPSHOT_S: Final = 0.2
 _SAVED_S: Final = 0.2
 _TRACE_S: Final = 0.1
+_TURN_S: Final = 0.1
 _TEXT_S: Final = 1.0
-_SAMPLE_S: Final = 10.0
+_TYPES_S: Final = 2.0
+_TYPES_SHARE: Final = 0.001  # of one CPU
 _FIGURES_S: Final = 10.0
 _SAMPLE_FOR_S: Final = 0.02
 _EVENTS_MAX: Final = 20_000
-_SUB_BUFFERS: Final = 2048
 _OUTCOMES: Final = 16
-_OFF: Final = "actions on this machine are off; start memviz with --actions to allow them"
 
 
 class LinuxSource:
@@ -62,26 +67,30 @@ class LinuxSource:
         tracing: bool = True,
         share: float = SHARE,
         access: Access | None = None,
+        overhead: float = OVERHEAD,
     ) -> None:
+        """``share``: of one CPU, for all that this does. ``overhead``: of the time that programs run, what tracing
+        may cost them; where it would cost more, events are sampled."""
         self.title = "This machine"
         self._missing: dict[str, str] = {}
         self._access = access if access is not None else self._connect(rights, actions)
-        self._actions = actions
+        self._acts = Actions(self, self._access, actions)
         self._share = share
         self._begin = time.monotonic()
         self._cpu_begin = time.process_time()
         self._state = "running"
         self._seq = 0
         self._notable: list[Structured] = []
-        self._lost = 0
-        self._lost_before = 0
+        self._gaps_before = 0
         self._lost_told = 0
         self._outcomes: tuple[Outcome, ...] = ()
         self._focus = Focus()
         self._due: dict[str, float] = {}
         self._snapshot_cost = 0.0
-        self._sampling = False
         self._cursor = 0
+        self._drained_at = self._begin
+        self.event_count = 0
+        """Page events that were traced so far."""
         self.sweeps = 0
         """Whole sweeps so far."""
         self.zones: tuple[Zone, ...] = ()
@@ -90,23 +99,19 @@ class LinuxSource:
         self._counters: tuple[tuple[str, int], ...] = ()
         self._possible: tuple[int, ...] = ()
         self._slab_figures: dict[str, dict[str, int]] = {}
-        self._requests = 0
-        self._anatomy: RequestAnatomy | None = None
         self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
         nr = max((zone.start_pfn + zone.spanned for zone in self._infos), default=0)
         self._words = np.zeros(CHUNK, np.uint64)
         self.frames = self._map(nr)
         self.finder = CacheFinder(self.frames)
         self._block_mt = np.full(-(-self.frames.nr // page.PAGEBLOCK_NR_PAGES), 255, np.uint8)
-        self._ring: RingReader | None = None
+        self._trace: LiveTrace | None = None
         try:
             if tracing and self.frames.nr:
-                self._ring = self._trace()
+                self._trace = self._traced(overhead)
             self._texts()
             if self.frames.nr:
-                sweep(self._access, self.frames, 1 if rights in ("pkexec", "sudo") else 2)
-                self._texts()
-                self._swept()
+                self._first_sweep(1 if rights in ("pkexec", "sudo") else 2)
         except BaseException:
             self._access.close()  # a trace instance would outlive us
             raise
@@ -130,13 +135,22 @@ class LinuxSource:
             return FrameMap(0)
         return FrameMap(nr)
 
-    def _trace(self) -> RingReader | None:
+    def _traced(self, overhead: float) -> LiveTrace | None:
         try:
-            told: dict[str, Any] = self._access.trace_start()
-            return RingReader(told["formats"], int(told["page"]))
-        except LiveError as error:
+            return LiveTrace(self._access, self.frames, self.finder, overhead)
+        except (LiveError, TraceFormatError) as error:
             self._missing["trace"] = str(error)
         return None
+
+    def _first_sweep(self, threads: int) -> None:
+        sweep(self._access, self.frames, threads)
+        if self._trace is not None:
+            try:
+                self._trace.begin()
+            except LiveError as error:
+                self._untraced(error)
+        self._texts()
+        self._swept()
 
     # -- working
 
@@ -145,8 +159,8 @@ class LinuxSource:
         if self._state != "running":
             return False
         end = time.monotonic() + seconds
-        if self._ring is not None and self._is_due("trace", _TRACE_S):
-            self._drain()
+        if self._is_due("trace", _TRACE_S) or (self._trace is not None and self._trace.pressing):
+            self._drain_for_little()
         while self._budget() > 0 and time.monotonic() < end:
             if self._is_due("text", _TEXT_S):
                 self._texts()
@@ -176,30 +190,32 @@ class LinuxSource:
             used = allowed - _SAVED_S
         return allowed - used
 
-    def _drain(self) -> None:
+    def _drain_for_little(self) -> None:
+        """Take in what was traced; sweeps keep at least half of the budget, however much that was."""
+        wall, spent = time.monotonic(), time.process_time()
+        self.drain()
+        spent = time.process_time() - spent
+        self._cpu_begin += max(0.0, spent - self._share / 2 * (wall - self._drained_at))
+        self._drained_at = wall
+
+    def drain(self) -> None:
         """Take in what was traced."""
-        assert self._ring is not None
+        if self._trace is None:
+            return
         try:
-            while parts := self._access.trace_read(_SUB_BUFFERS):
-                events, sample = self._ring.decode(parts)
-                now_ms = int((time.monotonic() - self._begin) * 1000)
-                apply_events(self.frames, events, now_ms)
+            for events in self._trace.drain(int((time.monotonic() - self._begin) * 1000)):
+                self.event_count += int(events.size)
                 self._keep(events)
-                self.finder.learn(sample)
-                if all(len(data) < _SUB_BUFFERS * self._ring.size for _, data in parts):
-                    break
-            if self._sampling:
-                self._sampling = False
-                self._access.trace_sample(False)
-            elif self._is_due("sample", _SAMPLE_S):
-                self._sampling = True
-                self._access.trace_sample(True)
+            if self._trace.sample_due():
                 self._due["trace"] = time.monotonic() + _SAMPLE_FOR_S
-            if self._is_due("lost", _TEXT_S):
-                self._lost = self._access.trace_lost()
         except LiveError as error:
-            self._missing["trace"] = str(error)
-            self._ring = None
+            self._untraced(error)
+
+    def _untraced(self, error: LiveError) -> None:
+        """Go on without a trace."""
+        self._missing["trace"] = str(error)
+        self._trace = None
+        with contextlib.suppress(LiveError):
             self._access.trace_stop()
 
     def _keep(self, events: Structured) -> None:
@@ -221,7 +237,7 @@ class LinuxSource:
         touched = np.flatnonzero(self.frames.dirty)
         if 0 <= focused < room and self._is_due("focus", _SNAPSHOT_S):
             start, count = focused, UNIT
-        elif touched.size and not self._is_due("turn", _TRACE_S):
+        elif touched.size and not self._is_due("turn", _TURN_S):
             first = int(touched[0])
             run = touched[: CHUNK // UNIT] - np.arange(min(touched.size, CHUNK // UNIT))
             start, count = first * UNIT, int(np.count_nonzero(run == first)) * UNIT
@@ -236,8 +252,9 @@ class LinuxSource:
     def _swept(self) -> None:
         """A whole sweep is done: what only a whole sweep can tell."""
         self.sweeps += 1
-        self.frames.trusted = self._ring is not None and self._lost == self._lost_before
-        self._lost_before = self._lost
+        gaps = self._trace.gaps if self._trace is not None else 0
+        self.frames.trusted = self._trace is not None and self._trace.following and gaps == self._gaps_before
+        self._gaps_before = gaps
         self.frames.find_unmanaged(self.zones)
         self.frames.find_listed(self.zones)
         self._possible = contiguity(self.frames.pages()).possible
@@ -263,11 +280,16 @@ class LinuxSource:
             self._missing["counters"] = str(error)
 
     def _types(self) -> procfs.PageTypes | None:
+        """What blocks are for. The kernel walks its free lists for that, with a lock held: not too often."""
+        if self.types is not None and not self._is_due("types", _TYPES_S):
+            return self.types
+        begin = time.process_time()
         try:
             types = procfs.parse_pagetypeinfo(self._access.text("pagetypeinfo"))
         except (LiveError, procfs.ProcError) as error:
             self._missing["migratetypes"] = str(error)
             return None
+        self._due["types"] = time.monotonic() + max(_TYPES_S, (time.process_time() - begin) / _TYPES_SHARE)
         self._missing.pop("migratetypes", None)
         for info in self._infos:
             blocks = types.blocks.get((info.node, info.name), {})
@@ -291,19 +313,20 @@ class LinuxSource:
     def follow(self, seconds: float) -> None:
         """Follow every slab object for so long, to learn which slabs are whose. Without a trace nothing happens."""
         end = time.monotonic() + seconds
-        if self._ring is not None:
-            self._access.trace_sample(True)
-            self._due["sample"] = end + 1
-        while self._ring is not None and time.monotonic() < end:
+        if self._trace is None:
+            return
+        self._trace.sample_for(seconds)
+        while self._trace is not None and time.monotonic() < end:
             time.sleep(min(_TRACE_S, max(0.0, end - time.monotonic())))
-            self._drain()
-        if self._ring is not None:
-            self._access.trace_sample(False)
+            self.drain()
+        if self._trace is not None:
+            self._trace.stop_sample()
 
     def look_again(self) -> None:
         """Sweep everything now, whatever the budget says."""
         if self.frames.nr:
             sweep(self._access, self.frames, 1)
+        self._due.pop("types", None)
         self._texts()
         if self.frames.nr:
             self._swept()
@@ -322,54 +345,24 @@ class LinuxSource:
             elif isinstance(command, SetFocus):
                 self._focus = command.focus
             elif not isinstance(command, Speed):
-                sentence, ok = self._act(command)
+                sentence, ok = self._acts.act(command)
         except LiveError as error:
             sentence, ok = str(error), False
         self._outcomes = (*self._outcomes, Outcome(number, type(command).__name__, ok, sentence))[-_OUTCOMES:]
 
-    def _act(self, command: Command) -> tuple[str, bool]:
-        if isinstance(command, Step):
-            return "A real machine cannot be stepped: pause stops the picture, not the machine.", False
-        if not isinstance(command, (Compact, Defragment, RequestPages)):
-            return f"{type(command).__name__} says nothing to a real machine.", False
-        if not self._actions:
-            return f"{_OFF[0].upper()}{_OFF[1:]}.", False
-        if isinstance(command, Compact):
-            before = self._free_blocks()
-            self._access.act("compact")
-            self._texts()
-            return f"Compaction of all zones: {before:,} free blocks of 2 MiB, now {self._free_blocks():,}.", True
-        if isinstance(command, Defragment):
-            if not command.cache:
-                return "Name a slab cache to shrink: Linux has no slab defragmentation that moves objects.", False
-            self._access.act("shrink", command.cache)
-            return f"The cache {command.cache} has given back its empty slabs.", True
-        if command.order != page.PAGEBLOCK_ORDER:
-            return f"A real request is for one huge page, given back: ask for order {page.PAGEBLOCK_ORDER}.", False
-        return self._request(command)
+    def read_texts(self) -> None:
+        """Read what the kernel tells as text now: zones, slab caches, counters."""
+        self._texts()
 
-    def _request(self, command: RequestPages) -> tuple[str, bool]:
-        """Ask the kernel for one huge page and give it back; what happened meanwhile is read from the trace."""
-        if self._ring is not None:
-            self._drain()
-        kept = len(self._notable)
-        begin = time.monotonic_ns()
-        got = self._access.act("huge_page") == "1"
-        end = time.monotonic_ns()
-        if self._ring is not None:
-            self._drain()
-        during = np.concatenate(self._notable[kept:]) if len(self._notable) > kept else np.zeros(0, EVENT_DTYPE)
-        self._requests += 1
-        self._anatomy = anatomy(self._requests, command.order, got, (begin, end), during, self._ring is not None)
-        return self._anatomy.verdict, got
+    def collect(self) -> list[Structured]:
+        """Take in what was traced; returns the notable events since the last Snapshot."""
+        self.drain()
+        return self._notable
 
-    def _free_blocks(self) -> int:
-        return sum(
-            count << (order - page.PAGEBLOCK_ORDER)
-            for zone in self.zones
-            for order, count in enumerate(zone.nr_free())
-            if order >= page.PAGEBLOCK_ORDER
-        )
+    @property
+    def traced(self) -> bool:
+        """Page events are read."""
+        return self._trace is not None
 
     # -- looking
 
@@ -385,6 +378,11 @@ class LinuxSource:
         events = np.concatenate(self._notable)[-_EVENTS_MAX:] if self._notable else None
         self._notable.clear()
         extra = {} if events is None else {"events": events}
+        notices = [f"No {what}: {why}." for what, why in self._missing.items()]
+        lost = 0
+        if self._trace is not None:
+            lost = self._trace.lost
+            notices += [self._trace.remark] if self._trace.remark else []
         block_mt: U8 = self._block_mt.copy()
         block_mt.flags.writeable = False
         found = Snapshot(
@@ -400,15 +398,16 @@ class LinuxSource:
             possible=self._possible,
             caches=self.caches,
             counters=self._counters,
-            lost_events=self._lost - self._lost_told,
-            request=self._anatomy,
+            lost_events=lost - self._lost_told,
+            request=self._acts.anatomy,
             focus=self._focus,
             detail=self._detail(),
             outcomes=self._outcomes,
-            notice=" ".join(f"No {what}: {why}." for what, why in self._missing.items()),
+            policies=(("actions", "on" if self._acts.allowed else "off"),),
+            notice=" ".join(notices),
             **cast(Any, extra),
         )
-        self._lost_told = self._lost
+        self._lost_told = lost
         # The transport copies once more what was copied here.
         self._snapshot_cost = 2 * (time.process_time() - begin)
         return found

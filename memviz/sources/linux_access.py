@@ -58,8 +58,14 @@ class Access(Protocol):
     def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
         """Sub-buffers of the ring, by CPU."""
 
+    def trace_ready(self) -> bool:
+        """So much has been traced that reading it should not wait."""
+
     def trace_lost(self) -> int:
         """Events that were overwritten before they were read."""
+
+    def trace_follow(self, on: bool) -> None:
+        """Events of page frames on or off; the rare ones stay on."""
 
     def trace_sample(self, on: bool) -> None:
         """Events of every slab object on or off."""
@@ -130,6 +136,10 @@ class Direct:
         except Refused as error:
             raise _error(error) from error
 
+    def trace_ready(self) -> bool:
+        """As ``Access``."""
+        return self._kernel.trace_ready()
+
     def trace_lost(self) -> int:
         """As ``Access``."""
         try:
@@ -137,14 +147,19 @@ class Direct:
         except Refused as error:
             raise _error(error) from error
 
+    def trace_follow(self, on: bool) -> None:
+        """As ``Access``."""
+        try:
+            self._kernel.trace_follow(on)
+        except Refused as error:
+            raise _error(error) from error
+
     def trace_sample(self, on: bool) -> None:
         """As ``Access``."""
         try:
             self._kernel.trace_sample(on)
-        except OSError as error:
-            raise LiveError(
-                f"{error.filename}: {error.strerror}; memviz goes on without", str(error.filename)
-            ) from error
+        except Refused as error:
+            raise _error(error) from error
 
     def trace_stop(self) -> None:
         """As ``Access``."""
@@ -264,9 +279,17 @@ class Helper:
             at += size
         return found
 
+    def trace_ready(self) -> bool:
+        """As ``Access``."""
+        return bool(json.loads(self._call("trace_ready")))
+
     def trace_lost(self) -> int:
         """As ``Access``."""
         return int(json.loads(self._call("trace_lost")))
+
+    def trace_follow(self, on: bool) -> None:
+        """As ``Access``."""
+        self._call("trace_follow", on)
 
     def trace_sample(self, on: bool) -> None:
         """As ``Access``."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from memviz.kernel import page, trace
 from memviz.snapshot import Structured
-from memviz.sources.linux_sweep import ALLOCATED, FREED, IN_BUDDY, UNIT, FrameMap, free_orders
+from memviz.sources.linux_sweep import ALLOCATED, FREED, IN_BUDDY, UNIT, FrameMap
 
 _TAIL: Final = 255
 _PCP_ORDERS: Final = (0, 1, 2, 3, page.PAGEBLOCK_ORDER)
@@ -50,8 +50,10 @@ def guess_owners(order: npt.NDArray[np.int64], gfp: npt.NDArray[np.int64]) -> np
     return np.select(choices, owners, page.OWNER_KERNEL).astype(np.uint8)
 
 
-def apply_events(frames: FrameMap, events: Structured, time_ms: int) -> npt.NDArray[np.int64]:
-    """Change the map by events (in time's order). Returns the units that were touched."""
+def apply_events(frames: FrameMap, events: Structured, time_ms: int, settle: bool = True) -> npt.NDArray[np.int64]:
+    """Change the map by events (in time's order). Returns the units that were touched.
+
+    ``settle`` off: orders of free blocks are put right when ``FrameMap.pages`` is asked for."""
     events = events[np.isin(events["kind"], _PAGE_EVENTS)]
     order = events["b"]
     whole = (events["a"] >= 0) & (order >= 0) & (order <= page.MAX_PAGE_ORDER)
@@ -84,18 +86,7 @@ def apply_events(frames: FrameMap, events: Structured, time_ms: int) -> npt.NDAr
     units = np.unique(pfns // UNIT)
     frames.unmanaged[units] = False
     frames.dirty[units] = True
-    _settle(frames, units)
+    frames.unsettled[units] = True
+    if settle:
+        frames.settle()
     return units
-
-
-def _settle(frames: FrameMap, units: npt.NDArray[np.int64]) -> None:
-    """Blocks of free frames as the buddy allocator would have merged and split them."""
-    owner = frames.owner.reshape(-1, UNIT)[units]
-    free = (owner == page.OWNER_FREE).ravel()
-    order = frames.order.reshape(-1, UNIT)[units].ravel()
-    flags = frames.flags.reshape(-1, UNIT)[units].ravel()
-    order[free] = 0
-    flags[free] = 0
-    free_orders(order, free, flags)
-    frames.order.reshape(-1, UNIT)[units] = order.reshape(-1, UNIT)
-    frames.flags.reshape(-1, UNIT)[units] = flags.reshape(-1, UNIT)

@@ -146,28 +146,42 @@ def zones_of(
 ) -> tuple[Zone, ...]:
     """Zones as a Snapshot has them. Without pagetypeinfo a free block's migratetype is not known: one count an order.
 
-    CMA's free blocks count as movable, for that is who uses them.
+    CMA's free blocks count as movable, for that is who uses them. How many blocks are free is buddyinfo's word:
+    ``types`` may be older, and tells what part of them is of which type.
     """
     nodes = {info.node for info in infos}
     zones = []
     for info in infos:
         key = (info.node, info.name)
-        counts = buddy.get(key, (0,) * NR_PAGE_ORDERS)
-        area: tuple[tuple[int, ...], ...] = tuple((count,) for count in counts)
+        counts = buddy.get(key)
+        area: tuple[tuple[int, ...], ...] = tuple((count,) for count in counts or (0,) * NR_PAGE_ORDERS)
         if types is not None and key in types.free:
-            area = _by_type(types.free[key])
+            area = _by_type(types.free[key], counts)
         name = info.name if len(nodes) == 1 else f"{info.name}, node {info.node}"
         zones.append(Zone(name, *info[2:], area))
     return tuple(zones)
 
 
-def _by_type(free: dict[str, tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+def _by_type(free: dict[str, tuple[int, ...]], totals: tuple[int, ...] | None) -> tuple[tuple[int, ...], ...]:
     area = [[0] * len(MIGRATETYPE_NAMES) for _ in range(NR_PAGE_ORDERS)]
     for name, counts in free.items():
         column = MIGRATETYPE_NAMES.index(name) if name in MIGRATETYPE_NAMES else MIGRATE_MOVABLE
         for order, count in enumerate(counts[:NR_PAGE_ORDERS]):
             area[order][column] += count
-    return tuple(tuple(row) for row in area)
+    if totals is None:
+        return tuple(tuple(row) for row in area)
+    return tuple(_scaled(row, total) for row, total in zip(area, totals, strict=True))
+
+
+def _scaled(row: list[int], total: int) -> tuple[int, ...]:
+    """The counts, made to sum up to ``total``: each in proportion, the largest takes what is left."""
+    known = sum(row)
+    if known == total:
+        return tuple(row)
+    found = [count * total // known if known else 0 for count in row]
+    largest = row.index(max(row)) if known else MIGRATE_MOVABLE
+    found[largest] += total - sum(found)
+    return tuple(found)
 
 
 def parse_slabinfo(text: str, figures: dict[str, dict[str, int]] | None = None) -> tuple[Cache, ...]:

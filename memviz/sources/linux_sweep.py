@@ -173,12 +173,15 @@ class FrameMap:
         """Units that nobody manages: as long as they are bare."""
         self.dirty = np.zeros(room // UNIT, np.bool_)
         """Units that the trace has touched since they were swept."""
+        self.unsettled = np.zeros(room // UNIT, np.bool_)
+        """Units whose free blocks have changed since their orders were found."""
         self.trusted = False
         """Every allocation since the last sweep was seen: memory that lost its flags without one is on a list."""
         self.learned = False
 
     def pages(self) -> Pages:
         """Copies, as a Snapshot holds them."""
+        self.settle()
         arrays = [one[: self.nr].copy() for one in (self.owner, self.order, self.flags)]
         stamp = self.stamp[: self.nr].copy()
         stamp.flags.writeable = False
@@ -207,7 +210,7 @@ class FrameMap:
         flags = found.astype(np.uint8)
         bare = words == 0
         units = slice(start // UNIT, end // UNIT)
-        self.dirty[units] = False
+        self.dirty[units] = self.unsettled[units] = False
         self.bare[units] = np.count_nonzero(bare.reshape(-1, UNIT), axis=1)
         self.outside[units] = np.count_nonzero((rank >= _RESERVED).reshape(-1, UNIT), axis=1)
         self.unmanaged[units] &= self.bare[units] == UNIT
@@ -231,7 +234,7 @@ class FrameMap:
         """A whole chunk without flags, or all free: nothing to look up."""
         units = slice(start // UNIT, end // UNIT)
         self.outside[units] = 0
-        self.dirty[units] = False
+        self.dirty[units] = self.unsettled[units] = False
         if word:
             self.owner[start:end] = page.OWNER_FREE
             self.order[start:end] = _TAIL
@@ -292,6 +295,28 @@ class FrameMap:
         known = cache != 0
         self.owner[start:end][known] = self.cache_owner[cache[known]]
 
+    def settle(self) -> None:
+        """Blocks of free frames as the buddy allocator would have merged and split them."""
+        units = np.flatnonzero(self.unsettled)
+        if not units.size:
+            return
+        self.unsettled[units] = False
+        free = (self.owner.reshape(-1, UNIT)[units] == page.OWNER_FREE).ravel()
+        order = self.order.reshape(-1, UNIT)[units].ravel()
+        flags = self.flags.reshape(-1, UNIT)[units].ravel()
+        order[free] = 0
+        flags[free] = 0
+        free_orders(order, free, flags)
+        self.order.reshape(-1, UNIT)[units] = order.reshape(-1, UNIT)
+        self.flags.reshape(-1, UNIT)[units] = flags.reshape(-1, UNIT)
+
+    def forget(self) -> None:
+        """Something was not traced: what the trace said of page frames may have changed since. Sweeps tell the rest."""
+        freed = self.traced == FREED
+        self.traced[:] = UNTOUCHED
+        self.traced[freed] = LISTED
+        self.trusted = False
+
     def find_unmanaged(self, zones: tuple[Zone, ...]) -> None:
         """After a whole sweep: mark the flagless memory that is too much to be the kernel's own."""
         self.unmanaged[:] = False
@@ -348,9 +373,10 @@ class FrameMap:
 
 
 def _mark_huge(owner: U8, order: U8, high: npt.NDArray[np.uint16], rank: U8) -> None:
-    """Large folios of a pageblock or more are huge pages; smaller ones are what their flags say."""
+    """Anonymous folios of a pageblock or more are huge pages. Any other folio is what its flags say, however large:
+    the page cache has large ones too, and counts them as its own."""
     heads = np.flatnonzero((order >= page.PAGEBLOCK_ORDER) & (order != _TAIL) & ((high & _THP_BIT) != 0))
-    for head in heads[(rank[heads] == _ANON) | (rank[heads] == _CACHE)].tolist():
+    for head in heads[rank[heads] == _ANON].tolist():
         owner[head : head + (1 << int(order[head]))] = page.OWNER_HUGE
 
 
