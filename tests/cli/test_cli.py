@@ -272,3 +272,8 @@ def test_scripted_says_where_it_belongs(scenario: Path, capsys: pytest.CaptureFi
     assert done.code == 2
     assert done.err.startswith("memviz: --scripted belongs to --screenshot FILE: say where the picture goes")
     assert done.err.count("\n") == 1
+
+
+def test_the_package_is_a_command_too() -> None:
+    told = subprocess.run([sys.executable, "-m", "memviz", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"memviz {__version__}\n"
