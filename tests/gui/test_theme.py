@@ -69,6 +69,9 @@ def test_text_can_be_read_on_every_ground(name: str) -> None:
         assert contrast(theme.rgb("ui.text"), theme.rgb(f"ui.{ground}")) >= 7, ground
     for tone in ("muted", "good", "bad", "warn", "moved", "info"):
         assert contrast(theme.rgb(f"tone.{tone}"), theme.rgb("ui.panel")) >= 4.5, tone
+    for ground in ("panel", "sunken"):  # hints and durations stand there, in small letters
+        for words in ("muted", "faint"):
+            assert contrast(theme.rgb(f"ui.{words}"), theme.rgb(f"ui.{ground}")) >= 4.5, (words, ground)
     assert contrast(theme.rgb("ui.accent_text"), theme.rgb("ui.accent_button")) >= 4.5
 
 
