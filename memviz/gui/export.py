@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QWidget
 from memviz.gui.jobs import Progress
 from memviz.gui.panel import PanelDock, View
 from memviz.gui.render import tables
-from memviz.gui.render.tables import TABLES, Parts, Table
+from memviz.gui.render.tables import TABLES, Lines, Parts, Table
 
 PICTURES: Final = "Picture (*.png);;Drawing (*.svg)"
 TABLES_KIND: Final = "Table (*.csv)"
@@ -116,6 +116,16 @@ def write_rows(parts: Parts, path: Path, progress: Progress) -> None:
         for number, rows in enumerate(parts.rows, 1):
             out.write(tables.part_text(rows, ",", "\r\n"))
             progress.tell(number / parts.nr if parts.nr else -1.0)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def write_lines(lines: Lines, path: Path, progress: Progress) -> None:
+    """Write a table that is text already, part by part. Raises as ``write_rows``."""
+    with path.open("w", encoding="utf-8", newline="") as out:
+        for number, text in enumerate(lines.text, 1):
+            out.write(text)
+            progress.tell(number / lines.nr)
         out.flush()
         os.fsync(out.fileno())
 

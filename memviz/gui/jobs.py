@@ -107,7 +107,7 @@ def to_file(path: Path, write: Callable[[Path, Progress], object]) -> Callable[[
     """
 
     def work(progress: Progress) -> object:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = path.with_name(f".{path.name}.{os.getpid()}-{id(progress):x}.part")
         try:
             write(part, progress)
             progress.tell(1.0)

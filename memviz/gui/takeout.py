@@ -79,7 +79,7 @@ class TakesOut(QMainWindow):
             return
         path = self.ask_file("Save every page frame", "page-frames.csv", export.TABLES_KIND)
         if path:
-            self._write(path, ".csv", partial(export.write_rows, tables.frames(snapshot)))
+            self._write(path, ".csv", partial(export.write_lines, tables.frames(snapshot)))
 
     def copy_text(self, dock: PanelDock | None = None) -> None:
         """A panel's words onto the clipboard."""

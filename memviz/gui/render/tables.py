@@ -33,6 +33,16 @@ class Parts:
     """How many parts there are; 0: nobody knows yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The same as text, for tables of millions of rows."""
+
+    text: Iterable[str]
+    """Parts of a CSV file, each of them whole lines; the first line is the header."""
+    nr: int
+    """How many parts there are."""
+
+
 def in_parts(table: Table) -> Parts:
     """A table that is there, in parts."""
     rows: list[Row] = [list(table[0]), *table[1]]
@@ -101,32 +111,36 @@ def heatmap(snapshot: Snapshot) -> Table:
     return [str(name) for name in header], rows
 
 
-def frames(snapshot: Snapshot) -> Parts:
+def frames(snapshot: Snapshot) -> Lines:
     """A row a page frame: who owns it, order of the block that starts there, migratetype of its pageblock, when."""
     pages, block_mt = snapshot.pages, snapshot.pageblock_mt
 
-    def part(first: int) -> list[Row]:
+    def part(first: int) -> str:
         last = min(first + FRAMES_A_PART, pages.nr)
         block = np.arange(first, last) // PAGEBLOCK_NR_PAGES
         mts = block_mt[block] if last <= block_mt.size * PAGEBLOCK_NR_PAGES else np.full(last - first, 255)
-        columns = (pages.owner[first:last], pages.order[first:last], pages.flags[first:last], pages.stamp[first:last])
-        return [
+        # Few page frames differ in more than number and time: what they have in common is put into words once.
+        kinds = np.stack([pages.owner[first:last], pages.order[first:last], pages.flags[first:last], mts], axis=1)
+        codes = np.ascontiguousarray(kinds, np.uint8).view(np.uint32).ravel()
+        _, at, which = np.unique(codes, return_index=True, return_inverse=True)
+        words = [_frame_words(*kinds[row].tolist()) for row in at.tolist()]
+        stamps = pages.stamp[first:last].tolist()
+        return "".join(
             [
-                pfn,
-                _name(OWNER_NAMES, owner),
-                "" if order == 255 else order,
-                _name(MIGRATETYPE_NAMES, mt),
-                _FLAG_WORDS[flag],
-                stamp or "",
+                f"{pfn}{words[kind]}{stamp or ''}\r\n"
+                for pfn, (kind, stamp) in enumerate(zip(which.tolist(), stamps, strict=True), first)
             ]
-            for pfn, (owner, order, flag, stamp, mt) in enumerate(
-                zip(*(column.tolist() for column in columns), mts.tolist(), strict=True), first
-            )
-        ]
+        )
 
     firsts = range(0, pages.nr, FRAMES_A_PART)
-    header = ["pfn", "owner", "order", "migratetype_of_block", "flags", "allocated_at_ms"]
-    return with_header(header, map(part, firsts), len(firsts))
+    header = part_text([["pfn", "owner", "order", "migratetype_of_block", "flags", "allocated_at_ms"]], ",", "\r\n")
+    return Lines(chain([header], map(part, firsts)), len(firsts) + 1)
+
+
+def _frame_words(owner: int, order: int, flags: int, mt: int) -> str:
+    """What stands between the number of a page frame and its time."""
+    row: Row = [_name(OWNER_NAMES, owner), "" if order == 255 else order, _name(MIGRATETYPE_NAMES, mt)]
+    return f",{part_text([[*row, _FLAG_WORDS[flags]]], ',', '')},"
 
 
 def slab_grid(snapshot: Snapshot) -> Table:
