@@ -31,7 +31,7 @@ def told(variant: Variant) -> tuple[bool, str]:
     broken = "; ".join(verdict.failure for verdict in (random, pct, every) if verdict.failure is not None)
     return good, broken or (
         f"holds on {random.schedules:,} random, {pct.schedules:,} PCT and all {every.schedules:,} schedules with"
-        f" {variant.preemptions} preemptions ({random.points + pct.points + every.points:,} points)"
+        f" at most {variant.preemptions} preemptions ({random.points + pct.points + every.points:,} points)"
     )
 
 

@@ -9,10 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from memviz.kernel.explore import search_all
 from memviz.kernel.machine import Machine, MachineConfig
 from memviz.kernel.page import GFP_ATOMIC, GFP_KERNEL
 from memviz.kernel.radix_tree import RADIX_TREE_PRELOAD_SIZE, RadixTree, RadixTreeError, RadixTreePreload
-from memviz.kernel.schedule import RandomScheduler
+from memviz.kernel.rcu import Rcu
+from memviz.kernel.schedule import RandomScheduler, Scheduler
 from memviz.kernel.smp import KernelBug, Smp
 from memviz.kernel.spinlock import SpinLock
 from memviz.kernel.trace import Trace
@@ -104,6 +106,37 @@ class TestTree:
         tree.insert(0, "page")
         tree.delete(1)  # the node goes, index 0 moves into the root
         assert seen[4:] == [(2, 1), (1, 0), (0, 0)]
+
+
+def shrinking(scheduler: Scheduler) -> None:
+    """A reader looks for an item while the node that it stands on leaves the tree."""
+    smp = Smp(2, Trace(), scheduler)
+    tree = RadixTree(smp=smp, rcu=Rcu(smp))
+    lock = SpinLock(smp, "the caller's own")
+    tree.insert(0, "stays")
+    tree.insert(5, "goes")
+
+    def delete() -> None:
+        lock.lock()
+        tree.delete(5)
+        lock.unlock()
+
+    def look() -> None:
+        assert tree.gang_lookup(0, 1) == [(0, "stays")]
+        assert tree.lookup(0) == "stays"
+        assert tree.gang_lookup(0, 9)[0] == (0, "stays")
+
+    smp.spawn(0, "delete", delete)
+    smp.spawn(1, "look", look)
+    smp.run(None)
+    assert tree.rnode == "stays"
+
+
+def test_a_reader_on_a_node_that_leaves_the_tree_finds_what_stays() -> None:
+    verdict = search_all(shrinking, preemptions=3)
+    assert verdict.failure is None, f"{verdict.failure}: {verdict.schedule}"
+    assert verdict.complete
+    assert verdict.schedules > 100
 
 
 class LikeADict(RuleBasedStateMachine):
