@@ -58,7 +58,7 @@ def sweep_and_read(runs: int) -> tuple[float, float, int]:
     """Seconds of a classified sweep and of a bare read loop of the same file (medians, in turns); page frames."""
     kernel = Kernel()
     access = Direct(kernel)
-    fd = kernel.open_flags()
+    fd = kernel.open_frames()
     nr = 0
     room = bytearray(CHUNK * 8)
     while got := os.preadv(fd, [room], nr * 8):

@@ -21,7 +21,6 @@ import select
 import struct
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
 PROC: Final = "/proc"
@@ -37,6 +36,9 @@ FILES: Final = {
     "unusable_index": "/sys/kernel/debug/extfrag/unusable_index",
 }
 KPAGEFLAGS: Final = "/proc/kpageflags"
+FRAME_FILES: Final = {"flags": KPAGEFLAGS, "cgroup": "/proc/kpagecgroup", "count": "/proc/kpagecount"}
+"""One little-endian u64 a page frame."""
+PAGE_OWNER: Final = "/sys/kernel/debug/page_owner"
 ACTING: Final = "memviz-helper-actions"
 """By what name polkit starts a helper that may act: reading and acting are allowed one by one."""
 ACTIONS: Final = ("compact", "drop_caches", "shrink", "huge_page")
@@ -52,6 +54,15 @@ EVENTS: Final = (
     "compaction/mm_compaction_deferred",
     "compaction/mm_compaction_migratepages",
 )
+_REMEDIES: Final = (
+    ("kpagecgroup", "use a kernel built with CONFIG_PROC_PAGE_MONITOR and CONFIG_MEMCG"),
+    ("kpage", "use a kernel built with CONFIG_PROC_PAGE_MONITOR"),
+    ("page_owner", "use a kernel built with CONFIG_PAGE_OWNER, boot it with page_owner=on and mount debugfs"),
+    ("tracing", "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing (the kernel needs CONFIG_FTRACE)"),
+    ("debug", "mount debugfs: mount -t debugfs debugfs /sys/kernel/debug"),
+    ("slab", "use a kernel built with CONFIG_SLUB and CONFIG_SLUB_DEBUG"),
+    ("", "this kernel does not have it; memviz goes on without"),
+)
 SAMPLED: Final = ("kmem/kmem_cache_alloc", "kmem/kmem_cache_free")
 """Events of every slab object: on for moments only, to learn which slab belongs to which cache."""
 BLOCK: Final = struct.Struct("<cI")
@@ -59,6 +70,8 @@ BLOCK_MAX: Final = 64 << 20
 _BUFFER_KIB: Final = 64 << 10  # for all CPUs together
 _PRESSING: Final = 3  # percent of the buffer, when reading it can't wait
 _PRICED: Final = 256  # page frames that are touched to learn what an event costs
+_HUGE: Final = "/proc/sys/vm/nr_hugepages"
+_HUGE_NOTE: Final = "/run/memviz-huge-page"
 _CLONE_NEWNS: Final = 0x20000
 _MS_REC_SLAVE: Final = 0x4000 | 0x80000
 
@@ -78,19 +91,19 @@ def remedy(file: str, number: int) -> str:
     """What would make ``file`` readable."""
     if number in (1, 13):  # EPERM, EACCES
         return "run memviz with sudo, or let it ask for rights"
-    if "kpageflags" in file:
-        return "use a kernel built with CONFIG_PROC_PAGE_MONITOR"
-    if "debug" in file and "tracing" not in file:
-        return "mount debugfs: mount -t debugfs debugfs /sys/kernel/debug"
-    if "tracing" in file:
-        return "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing (the kernel needs CONFIG_FTRACE)"
-    if "slab" in file:
-        return "use a kernel built with CONFIG_SLUB and CONFIG_SLUB_DEBUG"
-    return "this kernel does not have it; memviz goes on without"
+    return next(told for part, told in _REMEDIES if part in file)
 
 
 def _refused(error: OSError, file: str) -> Refused:
     return Refused(file, error.errno or 0, remedy(file, error.errno or 0))
+
+
+def _put(path: str, value: str) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(value)
+    except OSError as error:
+        raise _refused(error, path) from error
 
 
 class Kernel:
@@ -99,15 +112,13 @@ class Kernel:
     def __init__(self, root: str = "", actions: bool = False) -> None:
         self._root = root
         self._actions = actions
-        self._flags = -1
+        self._frames: dict[str, int] = {}
         self._tracefs = ""
         self._instance = ""
         self._pipes: list[int] = []
         self._ready: select.poll | None = None
         self._sub_buffer = 4096
         self._formats: frozenset[str] = frozenset()
-
-    # -- files ---------------------------------------------------------------------------------------------------------
 
     def read(self, name: str) -> bytes:
         """The text of one of ``FILES``."""
@@ -141,47 +152,50 @@ class Kernel:
             found[name] = figures
         return found
 
-    # -- page flags ----------------------------------------------------------------------------------------------------
-
-    def open_flags(self) -> int:
-        """A descriptor of the page flags: one little-endian u64 a page frame."""
-        if self._flags < 0:
-            path = self._root + KPAGEFLAGS
+    def open_frames(self, what: str = "flags") -> int:
+        """A descriptor of one of ``FRAME_FILES``."""
+        if what not in FRAME_FILES:
+            raise Refused(what, 0, "memviz reads no such file")
+        if what not in self._frames:
+            path = self._root + FRAME_FILES[what]
             try:
-                self._flags = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                self._frames[what] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise _refused(error, path) from error
-        return self._flags
+        return self._frames[what]
 
-    def page_flags(self, start: int, count: int) -> bytes:
-        """The flags of ``count`` page frames from ``start``; fewer where memory ends."""
-        fd = self.open_flags()
+    def page_words(self, start: int, count: int, what: str = "flags") -> bytes:
+        """What one of ``FRAME_FILES`` says of ``count`` page frames from ``start``; fewer where memory ends."""
         if start < 0 or not 0 <= count * 8 <= BLOCK_MAX:
             raise Refused(KPAGEFLAGS, 0, "ask for fewer page frames at once")
         try:
-            data = os.pread(fd, count * 8, start * 8)
-            while data and len(data) < count * 8:
-                more = os.pread(fd, count * 8 - len(data), start * 8 + len(data))
-                if not more:
-                    break
-                data += more
+            data = os.pread(self.open_frames(what), count * 8, start * 8)
         except OSError as error:
-            raise _refused(error, KPAGEFLAGS) from error
+            raise _refused(error, FRAME_FILES[what]) from error
         return data[: len(data) // 8 * 8]
 
-    # -- tracing -------------------------------------------------------------------------------------------------------
+    def page_owner(self, pfn: int) -> bytes:
+        """The text about who allocated the first page frame from ``pfn`` on of which that is known (Linux 6.3)."""
+        path = self._root + PAGE_OWNER
+        try:
+            with open(path, "rb", buffering=0) as file:
+                file.seek(pfn)
+                return file.read(1 << 13) or b""
+        except OSError as error:
+            raise _refused(error, path) from error
 
     def trace_start(self) -> dict[str, Any]:
         """Make an instance of our own, switch its events on. Returns the events' formats and the number of CPUs."""
         self._tracefs = self._find_tracefs()
         self._remove_stale()
+        self._give_back()
         self._instance = f"{self._tracefs}/instances/{INSTANCE}{os.getpid()}-{_started(os.getpid())}"
         try:
             os.mkdir(self._instance)
             cpus = sorted(int(name[3:]) for name in os.listdir(f"{self._instance}/per_cpu"))
             self._sub_buffer = sub_buffer_size(self._read(f"{self._tracefs}/events/header_page").decode())
-            self._write("trace_clock", "mono")
-            self._write("buffer_size_kb", str(max(256, min(8192, _BUFFER_KIB // len(cpus)))))
+            _put(self._instance + "/trace_clock", "mono")
+            _put(self._instance + "/buffer_size_kb", str(max(256, min(8192, _BUFFER_KIB // len(cpus)))))
             formats = {}
             for event in (*EVENTS, *SAMPLED):
                 with contextlib.suppress(Refused):  # an older kernel lacks some
@@ -194,23 +208,23 @@ class Kernel:
                 path = f"{self._instance}/per_cpu/cpu{cpu}/trace_pipe_raw"
                 self._pipes.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             self._watch_ring()
-        except Refused:
+            if not self._formats.intersection(PAGE_EVENTS[:2]):
+                raise Refused(f"{self._tracefs}/events/kmem", 2, "use a kernel with the kmem tracepoints")
+        except (Refused, OSError) as error:
             self.trace_stop()
-            raise
-        except OSError as error:
-            self.trace_stop()
+            if isinstance(error, Refused):
+                raise
             raise _refused(error, error.filename or f"{self._tracefs}/instances") from error
-        if not any(event in formats for event in EVENTS[:2]):
-            self.trace_stop()
-            raise Refused(f"{self._tracefs}/events/kmem", 2, "use a kernel with the kmem tracepoints")
         return {"formats": formats, "cpus": cpus, "page": self._sub_buffer, "event_ns": event_ns}
 
     def trace_follow(self, on: bool) -> None:
         """Switch the events of page frames on or off; the rare ones stay on."""
         self._enable(PAGE_EVENTS, on)
 
-    def trace_read(self, pages: int) -> list[tuple[int, bytes]]:
-        """What has been traced since: (CPU, sub-buffers one after the other), at most ``pages`` of them a CPU."""
+    def trace_read(self, pages: int, most: int = 1 << 62) -> list[tuple[int, bytes]]:
+        """What has been traced since: (CPU, sub-buffers one after the other), at most ``pages`` of them a CPU, and
+        no more than ``most`` bytes."""
+        pages = min(pages, most // self._sub_buffer // max(1, len(self._pipes)))
         found = []
         for cpu, pipe in enumerate(self._pipes):
             parts: list[bytes] = []
@@ -230,8 +244,8 @@ class Kernel:
 
     def _watch_ring(self) -> None:
         """See to it that ``trace_ready`` can tell; kernels before 5.0 can't."""
-        with contextlib.suppress(OSError):
-            self._write("buffer_percent", str(_PRESSING))
+        with contextlib.suppress(Refused):
+            _put(self._instance + "/buffer_percent", str(_PRESSING))
             self._ready = select.poll()
             for pipe in self._pipes:
                 self._ready.register(pipe, select.POLLIN)
@@ -239,10 +253,6 @@ class Kernel:
     def trace_ready(self) -> bool:
         """So much has been traced that reading it should not wait."""
         return self._ready is not None and bool(self._ready.poll(0))
-
-    def trace_pages(self) -> int:
-        """How many sub-buffers of every CPU go into one block."""
-        return BLOCK_MAX // 2 // self._sub_buffer // max(1, len(self._pipes))
 
     def trace_lost(self) -> int:
         """Events that the kernel overwrote before they were read, on all CPUs."""
@@ -262,10 +272,7 @@ class Kernel:
     def _enable(self, events: tuple[str, ...], on: bool) -> None:
         for event in events:
             if event in self._formats:  # an older kernel lacks some
-                try:
-                    self._write(f"events/{event}/enable", "1" if on else "0")
-                except OSError as error:
-                    raise _refused(error, f"{self._instance}/events/{event}/enable") from error
+                _put(f"{self._instance}/events/{event}/enable", "1" if on else "0")
 
     def trace_stop(self) -> None:
         """Remove the instance. Nothing happens when there is none."""
@@ -274,8 +281,8 @@ class Kernel:
         self._pipes.clear()
         self._ready = None
         if self._instance:
-            with contextlib.suppress(OSError):
-                self._write("tracing_on", "0")
+            with contextlib.suppress(Refused):
+                _put(self._instance + "/tracing_on", "0")
             with contextlib.suppress(OSError):
                 os.rmdir(self._instance)
             self._instance = ""
@@ -299,54 +306,52 @@ class Kernel:
                     with contextlib.suppress(OSError):
                         os.rmdir(f"{folder}/{name}")
 
-    def _write(self, name: str, value: str) -> None:
-        with open(f"{self._instance}/{name}", "w", encoding="ascii") as file:
-            file.write(value)
-
-    # -- actions -------------------------------------------------------------------------------------------------------
-
     def act(self, action: str, argument: str = "") -> str:
         """Do one of ``ACTIONS``; returns a figure in words. Refused unless they were asked for at the start."""
         if action not in ACTIONS:
             raise Refused(action, 0, f"memviz can do: {', '.join(ACTIONS)}")
         if not self._actions:
             raise Refused(action, 1, "actions on this machine are off: start memviz with --actions")
-        if action == "compact":
-            self._set("/proc/sys/vm/compact_memory", "1")
-            return ""
-        if action == "drop_caches":
-            self._set("/proc/sys/vm/drop_caches", "3")
-            return ""
-        if action == "shrink":
-            if "/" in argument or argument in ("", ".", ".."):
-                raise Refused(argument, 22, "name one slab cache")
-            self._set(f"/sys/kernel/slab/{argument}/shrink", "1")
-            return ""
-        return self._huge_page()
+        self._give_back()
+        if action == "huge_page":
+            return self._huge_page()
+        if action == "shrink" and ("/" in argument or argument in ("", ".", "..")):
+            raise Refused(argument, 22, "name one slab cache")
+        path, value = {
+            "compact": ("/proc/sys/vm/compact_memory", "1"),
+            "drop_caches": ("/proc/sys/vm/drop_caches", "3"),
+            "shrink": (f"/sys/kernel/slab/{argument}/shrink", "1"),
+        }[action]
+        _put(self._root + path, value)
+        return ""
 
     def _huge_page(self) -> str:
         """Ask for one more huge page, and give it back. Returns "1" when there was one."""
-        path = "/proc/sys/vm/nr_hugepages"
-        before = int(self._read(self._root + path))
+        path, note = self._root + _HUGE, self._root + _HUGE_NOTE
+        before = int(self._read(path))
+        _put(note, f"{os.getpid()} {_started(os.getpid())} {before}")
         try:
-            self._set(path, str(before + 1))
-            return str(int(self._read(self._root + path)) - before)
+            _put(path, str(before + 1))
+            return str(int(self._read(path)) - before)
         finally:
-            self._set(path, str(before))
+            _put(path, str(before))
+            os.unlink(note)
 
-    def _set(self, path: str, value: str) -> None:
-        try:
-            with open(self._root + path, "w", encoding="ascii") as file:
-                file.write(value)
-        except OSError as error:
-            raise _refused(error, path) from error
+    def _give_back(self) -> None:
+        """Give back the huge page that a process of ours was killed over."""
+        note = self._root + _HUGE_NOTE
+        with contextlib.suppress(Refused, ValueError, OSError):
+            pid, started, before = self._read(note).decode().split()
+            if _started(int(pid)) != started:
+                if int(self._read(self._root + _HUGE)) == int(before) + 1:
+                    _put(self._root + _HUGE, before)
+                os.unlink(note)
 
     def close(self) -> None:
         """Give everything back."""
         self.trace_stop()
-        if self._flags >= 0:
-            os.close(self._flags)
-            self._flags = -1
+        while self._frames:
+            os.close(self._frames.popitem()[1])
 
 
 def sub_buffer_size(header: str) -> int:
@@ -390,6 +395,12 @@ def _mount_for_us(where: str) -> bool:
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
+_CALLS: Final = (
+    *("slab_figures", "act", "trace_start", "trace_stop"),
+    *("trace_follow", "trace_sample", "trace_ready", "trace_lost"),
+)
+
+
 def send(stream: BinaryIO, kind: bytes, data: bytes) -> None:
     """Write one block."""
     stream.write(BLOCK.pack(kind, len(data)))
@@ -416,25 +427,17 @@ def receive(stream: BinaryIO) -> tuple[bytes, bytes] | None:
 def _answer(kernel: Kernel, call: str, arguments: list[Any]) -> tuple[bytes, bytes]:
     if call == "read":
         return b"D", kernel.read(str(arguments[0]))
-    if call == "page_flags":
-        return b"D", kernel.page_flags(int(arguments[0]), int(arguments[1]))
+    if call == "page_words":
+        return b"D", kernel.page_words(int(arguments[0]), int(arguments[1]), str(arguments[2]))
+    if call == "page_owner":
+        return b"D", kernel.page_owner(int(arguments[0]))
     if call == "trace_read":
-        parts = kernel.trace_read(min(int(arguments[0]), kernel.trace_pages()))
+        parts = kernel.trace_read(int(arguments[0]), BLOCK_MAX // 2)
         head = json.dumps([(cpu, len(data)) for cpu, data in parts]).encode()
         return b"D", struct.pack("<I", len(head)) + head + b"".join(data for _, data in parts)
-    calls: dict[str, Callable[..., object]] = {
-        "slab_figures": kernel.slab_figures,
-        "trace_start": kernel.trace_start,
-        "trace_follow": kernel.trace_follow,
-        "trace_lost": kernel.trace_lost,
-        "trace_ready": kernel.trace_ready,
-        "trace_sample": kernel.trace_sample,
-        "trace_stop": kernel.trace_stop,
-        "act": kernel.act,
-    }
-    if call not in calls:
+    if call not in _CALLS:
         raise Refused(call, 0, "memviz and its helper are of different versions: install them together")
-    return b"J", json.dumps(calls[call](*arguments)).encode()
+    return b"J", json.dumps(getattr(kernel, call)(*arguments)).encode()
 
 
 def serve(kernel: Kernel, requests: BinaryIO, answers: BinaryIO) -> None:

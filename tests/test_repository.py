@@ -18,6 +18,7 @@ import memviz
 
 LONGEST_FILE = 450
 LONGEST_TEST = 600  # a list of cases is read one case at a time
+LONGEST_OF = {"memviz/live_helper.py": 500}  # installed with rights, or sent over ssh: one file it must be
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_no_file_outgrows_a_reader(tracked: list[Path], checkout: Path) -> None:
     too_long = {
         name: length
         for name, length in lengths.items()
-        if length > (LONGEST_TEST if name.startswith("tests/") else LONGEST_FILE)
+        if length > LONGEST_OF.get(name, LONGEST_TEST if name.startswith("tests/") else LONGEST_FILE)
     }
     assert too_long == {}
 

@@ -52,6 +52,12 @@ class Access(Protocol):
     def page_flags_into(self, start: int, words: U64) -> int:
         """Fill ``words`` with the flags of the page frames from ``start``; returns how many there were."""
 
+    def page_words(self, start: int, count: int, what: str) -> U64:
+        """What one of ``live_helper.FRAME_FILES`` says of page frames; fewer where memory ends."""
+
+    def page_owner(self, pfn: int) -> str:
+        """What page_owner says of the first page frame from ``pfn`` on that it knows."""
+
     def trace_start(self) -> dict[str, Any]:
         """Begin to trace: ``formats``, ``cpus``, ``page``."""
 
@@ -107,7 +113,7 @@ class Direct:
     def page_flags_into(self, start: int, words: U64) -> int:
         """As ``Access``; no copy is made. Short reads are read on."""
         try:
-            fd = self._kernel.open_flags()
+            fd = self._kernel.open_frames()
             room = words.view(np.uint8).data
             got = os.preadv(fd, [room], start * 8)
             while 0 < got < words.nbytes:
@@ -121,6 +127,20 @@ class Direct:
         except OSError as error:
             file = live_helper.KPAGEFLAGS
             raise _error(Refused(file, error.errno or 0, live_helper.remedy(file, error.errno or 0))) from error
+
+    def page_words(self, start: int, count: int, what: str) -> U64:
+        """As ``Access``."""
+        try:
+            return np.frombuffer(self._kernel.page_words(start, count, what), "<u8")
+        except Refused as error:
+            raise _error(error) from error
+
+    def page_owner(self, pfn: int) -> str:
+        """As ``Access``."""
+        try:
+            return self._kernel.page_owner(pfn).decode(errors="replace")
+        except Refused as error:
+            raise _error(error) from error
 
     def trace_start(self) -> dict[str, Any]:
         """As ``Access``."""
@@ -256,12 +276,20 @@ class Helper:
         """As ``Access``."""
         done = 0
         while done < words.size:
-            part = np.frombuffer(self._call("page_flags", start + done, min(_CALL_MAX, words.size - done)), "<u8")
+            part = self.page_words(start + done, min(_CALL_MAX, words.size - done), "flags")
             words[done : done + part.size] = part
             done += part.size
             if not part.size:
                 break
         return done
+
+    def page_words(self, start: int, count: int, what: str) -> U64:
+        """As ``Access``."""
+        return np.frombuffer(self._call("page_words", start, count, what), "<u8")
+
+    def page_owner(self, pfn: int) -> str:
+        """As ``Access``."""
+        return self._call("page_owner", pfn).decode(errors="replace")
 
     def trace_start(self) -> dict[str, Any]:
         """As ``Access``."""

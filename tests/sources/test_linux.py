@@ -16,7 +16,7 @@ from memviz.kernel import page, trace
 from memviz.live_helper import Kernel, Refused
 from memviz.snapshot import EVENT_DTYPE, Focus, Snapshot
 from memviz.sources import linux_procfs as procfs
-from memviz.sources.base import Compact, Pause, Run, SetFocus, SourceError, SourceSpec, Step
+from memviz.sources.base import Compact, Defragment, DropCaches, Pause, Run, SetFocus, SourceError, SourceSpec, Step
 from memviz.sources.host import HostClient
 from memviz.sources.linux import LinuxSource
 from memviz.sources.linux_access import Direct, Helper, LiveError
@@ -360,3 +360,50 @@ def test_sub_buffers_are_as_large_as_the_kernel_says() -> None:
     assert live_helper.sub_buffer_size("\tfield: u64 timestamp;\toffset:0;\tsize:8;\n" + line.format(4080)) == 4096
     assert live_helper.sub_buffer_size(line.format(65520)) == 65536
     assert live_helper.sub_buffer_size("garbage") == 4096
+
+
+def test_a_huge_page_that_a_killed_process_asked_for_is_given_back_at_the_next_start(machine: Path) -> None:
+    huge = machine / "proc/sys/vm/nr_hugepages"
+    huge.parent.mkdir(parents=True)
+    (machine / "run").mkdir()
+    note = machine / "run/memviz-huge-page"
+    (machine / "proc/sys/vm/compact_memory").write_text("")
+    kernel = Kernel(str(machine), actions=True)
+
+    huge.write_text("3\n")
+    assert kernel.act("huge_page") == "1"
+    assert huge.read_text() == "3"
+    assert not note.exists()
+
+    huge.write_text("4\n")
+    note.write_text(f"{2**22 + 1} 77 3")
+    kernel.act("compact")
+    assert huge.read_text() == "3"
+    assert not note.exists()
+
+    huge.write_text("9\n")  # somebody else has set it since
+    note.write_text(f"{2**22 + 1} 77 3")
+    kernel.act("compact")
+    assert huge.read_text() == "9\n"
+
+    note.write_text(f"{os.getpid()} {live_helper._started(os.getpid())} 8")  # one that is at it
+    kernel.act("compact")
+    assert huge.read_text() == "9\n"
+    assert note.exists()
+
+
+def test_actions_say_what_became_of_them(machine: Path) -> None:
+    for file in ("proc/sys/vm/compact_memory", "proc/sys/vm/drop_caches", "sys/kernel/slab/dentry/shrink"):
+        (machine / file).parent.mkdir(parents=True, exist_ok=True)
+        (machine / file).write_text("")
+    one = LinuxSource(access=Direct(Kernel(str(machine), actions=True)), actions=True, tracing=False)
+    for number, command in enumerate((Compact(), DropCaches(), Defragment("dentry"), Defragment("no/such"))):
+        one.command(number, command)
+    told = one.snapshot().outcomes
+    assert [outcome.ok for outcome in told] == [True, True, True, False]
+    assert told[0].sentence == "Compaction of all zones: 8 free blocks of 2 MiB, now 8."
+    assert told[1].sentence == "Caches are dropped: 16 MiB were free, now 16 MiB are."
+    assert "The cache dentry has given back its empty slabs" in told[2].sentence
+    assert "name one slab cache" in told[3].sentence
+    assert (machine / "proc/sys/vm/drop_caches").read_text() == "3"
+    assert (machine / "sys/kernel/slab/dentry/shrink").read_text() == "1"

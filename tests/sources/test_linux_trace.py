@@ -107,6 +107,12 @@ class Tape:
     def page_flags_into(self, start: int, words: U64) -> int:
         return 0
 
+    def page_words(self, start: int, count: int, what: str) -> U64:
+        return np.zeros(0, np.uint64)
+
+    def page_owner(self, pfn: int) -> str:
+        return ""
+
     def act(self, action: str, argument: str = "") -> str:
         return ""
 
