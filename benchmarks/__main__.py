@@ -20,14 +20,16 @@ from pathlib import Path
 from benchmarks.figure import ROOT, Figure, compiled_environment, table
 
 RUNS = 3
-ONE_BUILD = ("bench_views",)
+ONE_BUILD = ("bench_lag", "bench_start", "bench_views")
 """Benchmarks in which the kernel has no part."""
+LONG = ("bench_soak",)
+"""Only when they are asked for by name."""
 
 
 def modules(wanted: list[str]) -> list[str]:
     """Names of the benchmarks."""
     names = sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
-    return [name for name in names if not wanted or any(word in name for word in wanted)]
+    return [name for name in names if (any(word in name for word in wanted) if wanted else name not in LONG)]
 
 
 def measured(name: str, quick: bool, environment: dict[str, str]) -> list[Figure]:

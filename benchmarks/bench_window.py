@@ -140,6 +140,8 @@ class Bench:
         """Until memory has begun to fill."""
         while self.session.snapshot is None or self.session.snapshot.ops < WARM_OPS:
             self.wait(0.1)
+            if self.session.failure:
+                raise SystemExit(f"bench_window: {self.session.failure}\n{self.client.report}")
 
     def watched(self, seconds: float) -> tuple[Speed, list[float], float]:
         """A phase with redraws: the engine's speed, times of redraws, CPU time of this thread."""

@@ -1,0 +1,169 @@
+"""Ten minutes of the window at full speed: what the memory of both processes does.
+
+    python -m benchmarks.bench_soak [--minutes 10] [--memory-mib 65536] [--idle]
+
+The real window (without a display: offscreen) and the real host process. All the while somebody changes colours, goes
+from panel to panel, zooms, points at page frames and asks for blocks (not with ``--idle``). Once a minute: resident
+memory of both, and what else might pile up. Target: from the end of the first minute to the end of the last neither
+grows by more than 5 %, or 16 MiB where that is more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import os
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from benchmarks.bench_window import Bench
+from benchmarks.figure import Figure, build, table
+from memviz.gui.app import collected_here
+from memviz.gui.render.heatmap_modes import MODES
+from memviz.gui.views.heatmap import HeatmapView
+
+MEMORY_MIB: Final = 65536
+EVERY_MS: Final = 700
+GROWTH: Final = 0.05
+LEAST_MIB: Final = 16.0
+
+
+class Minute(NamedTuple):
+    """Both processes at one time. Sizes in MiB."""
+
+    seconds: float
+    window: float
+    host: float
+    ops: int
+    redraws: int
+    objects: int
+    """That the window's garbage collector knows of."""
+    widgets: int
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory, without what is shared between the two."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssFile:"))) / 1024
+
+
+class Hands:
+    """Somebody who tries everything, again and again."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._window = bench.window
+        self._heatmap = next(view for view in bench.window.views if isinstance(view, HeatmapView))
+        self._steps = itertools.cycle([*self._looks(), *(("panel", ident) for ident in bench.window.docks.all)])
+        self._timer = QTimer(bench.window)
+        self._timer.timeout.connect(self.step)
+        self._timer.start(EVERY_MS)
+        self._count = 0
+
+    def _looks(self) -> list[tuple[str, str]]:
+        modes = [("mode", mode.id) for mode in MODES]
+        layouts = [("layout", name) for name in ("rows", "hilbert", "blocks")]
+        return [*modes, ("zoom", ""), *layouts, ("point", ""), ("fit", ""), ("request", ""), ("theme", "light"),
+                ("theme", "dark"), ("select", "")]  # fmt: skip
+
+    def step(self) -> None:
+        """One of all the things."""
+        what, which = next(self._steps)
+        window, heatmap = self._window, self._heatmap
+        self._count += 1
+        pfn = self._count * 7919 % max(1, heatmap.pyramid.nr)
+        if what == "mode":
+            heatmap.set_mode(which)
+        elif what == "layout":
+            heatmap.set_layout_name(which)
+        elif what == "zoom":
+            heatmap.map.zoom_in()
+        elif what == "fit":
+            heatmap.map.fit()
+        elif what == "point":
+            heatmap.map._hover(pfn)
+        elif what == "select":
+            window.selection.select_page(pfn)
+        elif what == "request":
+            window.request_order(9)
+        elif what == "theme":
+            window.choose_theme(which)
+        else:
+            window.docks.all[which].raise_()
+
+
+def measure(memory_mib: int, minutes: int, idle: bool) -> list[Minute]:
+    """A line a minute."""
+    bench = Bench(memory_mib)
+    found: list[Minute] = []
+    with collected_here(bench.app):
+        bench.warm()
+        hands = None if idle else Hands(bench)
+        begin = time.monotonic()
+        bench.redraws.times.clear()
+        for number in range(1, minutes + 1):
+            bench.wait(max(0.0, begin + 60 * number - time.monotonic()))
+            gc.collect()
+            snapshot = bench.session.snapshot
+            assert snapshot is not None
+            found.append(
+                Minute(
+                    time.monotonic() - begin, rss_mib(os.getpid()), rss_mib(bench.client.pid), snapshot.ops,
+                    len(bench.redraws.times), len(gc.get_objects()), len(QApplication.allWidgets()),
+                )
+            )  # fmt: skip
+            bench.redraws.times.clear()
+            print_minute(number, found[-1])
+            if bench.session.failure:
+                raise SystemExit(f"bench_soak: {bench.session.failure}")
+        del hands
+        bench.close()
+    return found
+
+
+def print_minute(number: int, one: Minute) -> None:
+    """As it comes."""
+    print(
+        f"minute {number:2}: window {one.window:7.1f} MiB, host {one.host:7.1f} MiB, {one.ops:,} operations, "
+        f"{one.redraws / 60:.1f} redraws a second, {one.objects:,} objects, {one.widgets} widgets",
+        flush=True,
+    )
+
+
+def as_figures(found: list[Minute]) -> list[Figure]:
+    """First minute against last."""
+    first, last = found[0], found[-1]
+    figures = []
+    for name, before, after in (("window", first.window, last.window), ("host", first.host, last.host)):
+        allowed = max(GROWTH * before, LEAST_MIB)
+        figures.append(
+            Figure(f"soak: growth of the {name}, of {before:,.0f} MiB", after - before, "MiB", allowed, True)
+        )
+    return figures
+
+
+def figures(quick: bool) -> list[Figure]:
+    """Of this build: quick, 1 GiB for three minutes."""
+    return as_figures(measure(1024, 3, False) if quick else measure(MEMORY_MIB, 10, False))
+
+
+def main() -> None:
+    """Measure this build and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--memory-mib", type=int, default=MEMORY_MIB)
+    parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--idle", action="store_true", help="nobody touches the window")
+    options = parser.parse_args()
+    found = measure(options.memory_mib, options.minutes, options.idle)
+    print(f"{build()}:")
+    print(table(as_figures(found)))
+
+
+if __name__ == "__main__":
+    main()
