@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import click
+import msgspec
 
 from memviz import scenario as scenarios
 from memviz.kernel.machine import Machine, MachineConfig
@@ -39,6 +40,14 @@ memory: Final[Decorator] = click.option(
     help="Memory of the simulated machine; the scenario says how much otherwise.",
 )
 
+policies: Final[Decorator] = click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Turn a switch of the machine from the start on, as page_cache_index=radix_tree. Can be given several times.",
+)
+
 
 def progress(what: str = "operations") -> Callable[[int, int], None] | None:
     """Shows on a terminal how far it is, and how many of ``what`` are done; None where nobody sits."""
@@ -68,6 +77,17 @@ def load(name: str) -> scenarios.Scenario:
     return scenarios.load(name)
 
 
+def switched(scenario: scenarios.Scenario, policies: tuple[str, ...]) -> scenarios.Scenario:
+    """``scenario`` with policies ``NAME=VALUE`` from the start on. Raises UsageError for what is no such pair."""
+    turned = dict(scenario.policy)
+    for one in policies:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise click.UsageError(f"--policy {one} names no value: give NAME=VALUE, as page_cache_index=radix_tree")
+        turned[name.strip()] = value.strip()
+    return msgspec.structs.replace(scenario, policy=turned)
+
+
 def check(name: str, seed: int | None, memory_mib: int | None) -> None:
     """See that ``build`` could do it, without the work. Raises as it does."""
     spec = load(name).machine_spec
@@ -77,9 +97,11 @@ def check(name: str, seed: int | None, memory_mib: int | None) -> None:
         raise click.UsageError(str(error)) from error
 
 
-def build(name: str, seed: int | None, memory_mib: int | None) -> tuple[scenarios.Scenario, Machine]:
-    """The scenario and its machine. Raises ScenarioError or click.UsageError, one sentence."""
-    scenario = load(name)
+def build(
+    name: str, seed: int | None, memory_mib: int | None, policies: tuple[str, ...] = ()
+) -> tuple[scenarios.Scenario, Machine]:
+    """The scenario, with policies turned, and its machine. Raises ScenarioError or click.UsageError, one sentence."""
+    scenario = switched(load(name), policies)
     try:
         return scenario, scenario.machine(seed=seed, memory_mib=memory_mib)
     except ValueError as error:

@@ -24,6 +24,7 @@ _SAMPLE = "traces/linux-6.18.txt.xz"
 @options.seed
 @click.option("--ops", type=click.IntRange(1), help="Workload operations to do; the scenario says how many otherwise.")
 @options.memory
+@options.policies
 @click.option(
     "--trace", type=click.Path(path_type=Path), help="With real-trace: text of tracefs with mm_page_alloc/free."
 )
@@ -38,6 +39,7 @@ def command(
     seed: int | None,
     ops: int | None,
     memory_mib: int | None,
+    policies: tuple[str, ...],
     trace: Path | None,
     schedules: int | None,
     variant: str,
@@ -52,6 +54,7 @@ def command(
 
     \b
     Example: memviz run aged-file-server --seed 7 --report json
+             memviz run aged-file-server --policy page_cache_index=radix_tree
              memviz run aged-file-server --record aged.memviz
              memviz run real-trace --trace my-trace.txt
              memviz run race-posted-unlock --schedules 1000
@@ -59,6 +62,8 @@ def command(
     as_json = as_json or report == "json"
     if record and (race.is_race(scenario) or scenario == options.REAL_TRACE):
         raise click.UsageError(f"--record belongs to scenarios, not to {scenario}")
+    if policies and (race.is_race(scenario) or scenario == options.REAL_TRACE):
+        raise click.UsageError(f"--policy belongs to scenarios, not to {scenario}")
     if race.is_race(scenario):
         if ops is not None or memory_mib is not None or trace is not None:
             raise click.UsageError(f"--ops, --memory-mib and --trace say nothing to {scenario}")
@@ -72,12 +77,13 @@ def command(
         return 0
     if trace is not None:
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
-    loaded, machine = options.build(scenario, seed, memory_mib)
+    loaded, machine = options.build(scenario, seed, memory_mib, policies)
     try:
         result = run_scenario(scenario, loaded, machine, ops, options.progress(), record, options.tell)
     except (KernelBug, AssertionError) as error:
         config = machine.config
         again = f"memviz run {scenario} --seed {config.seed} --memory-mib {config.memory_mib}"
+        again += "".join(f" --policy {one}" for one in policies)
         again += f" --ops {loaded.sized(config.memory_mib).ops if ops is None else ops}"
         raise Failed(
             f"the machine broke a rule after {machine.ops:,} operations: {error}; repeat it with: {again}"

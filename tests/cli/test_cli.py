@@ -113,6 +113,13 @@ def test_list_names_every_scenario_and_the_replay(capsys: pytest.CaptureFixture[
         (["run", "aged-file-server", "--report", "xml"], "Invalid value for '--report': 'xml' is not one of"),
         (["run", "aged-file-server", "--trace", "x"], "--trace belongs to real-trace, not to aged-file-server"),
         (["run", "real-trace", "--ops", "3"], "--ops says nothing to real-trace"),
+        (["run", "real-trace", "--policy", "xa_nodes=fixed"], "--policy belongs to scenarios, not to real-trace"),
+        (["run", "aged-file-server", "--policy", "x=1"], "no policy is called 'x': there are compaction"),
+        (
+            ["run", "aged-file-server", "--policy", "page_cache_index=tree"],
+            "policy page_cache_index cannot be 'tree': choose xarray or radix_tree",
+        ),
+        (["run", "aged-file-server", "--policy", "xa_nodes"], "--policy xa_nodes names no value: give NAME=VALUE"),
         (["run", "real-trace", "--memory-mib", "2"], "at least 16 MiB"),
         (["run", "real-trace", "--trace", "/nowhere/t"], "cannot read the trace /nowhere/t: No such file or directory"),
         (["real-trace"], "real-trace has no window yet: use memviz run real-trace"),
@@ -129,6 +136,20 @@ def test_what_makes_no_sense_gets_one_line_and_exit_code_2(
     assert said.err.startswith("memviz: ")
     assert says in said.err
     assert said.err.count("\n") == 1
+
+
+def test_policies_are_turned_from_the_start_on_and_told(capsys: pytest.CaptureFixture[str], scenario: Path) -> None:
+    turned = ["--policy", "page_cache_index=radix_tree", "--policy", "dentries=fixed"]
+    told = json.loads(memviz(capsys, "run", scenario, "--json", *turned).out)
+    assert told["policies"]["page_cache_index"] == "radix_tree"
+    assert told["policies"]["dentries"] == "fixed"
+    assert told["policies"]["xa_nodes"] == "movable"
+    active = {cache["name"]: cache["active"] for cache in told["caches"]}
+    assert active["radix_tree_node"] > 0 == active["xa_node"]
+    assert told["story"][1]["told"].startswith("radix_tree_node: its nodes cannot move: ")
+    plain = json.loads(memviz(capsys, "run", scenario, "--json").out)
+    assert plain["digest"] != told["digest"]
+    assert json.loads(memviz(capsys, "run", scenario, "--json", *turned).out)["digest"] == told["digest"]
 
 
 @pytest.mark.parametrize(
