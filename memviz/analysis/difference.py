@@ -7,13 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memviz.kernel.page import NR_PAGE_ORDERS, OWNER_NAMES
+from memviz.kernel.page import NR_PAGE_ORDERS, OWNER_FREE, OWNER_NAMES, OWNER_PCP
 from memviz.kernel.vmstat import unusable_free_index
 from memviz.snapshot import Snapshot
 
 SAME, OTHER_OWNER, ONLY_FIRST, ONLY_SECOND = 0, 1, 2, 3
-"""What ``Difference.frames`` says of a page frame: free or used alike; used by another; used in one of the two only."""
-_FREE = OWNER_NAMES.index("free")
+"""What ``Difference.frames`` says of a page frame: free (on whatever list) or used alike; used by another; used in one
+of the two only.
+"""
+_AS_FREE = np.arange(256, dtype=np.uint8)
+_AS_FREE[OWNER_PCP] = OWNER_FREE
 
 
 class Change(NamedTuple):
@@ -47,6 +50,18 @@ class Difference(NamedTuple):
     policies: tuple[tuple[str, str, str], ...]
     """Switches that differ: (name, first, second)."""
 
+    def tables(self) -> tuple[tuple[str, tuple[Change, ...]], ...]:
+        """What differs, for people: (what it counts, its figures that differ), tables without any left out."""
+        every = (
+            ("page frames", self.owners),
+            ("unusable free space index (thousandths)", self.unusable),
+            ("free blocks", self.free_blocks),
+            ("slabs", self.caches),
+            ("counters", self.counters),
+        )
+        found = ((title, tuple(row for row in rows if row.by)) for title, rows in every)
+        return tuple((title, rows) for title, rows in found if rows)
+
 
 def difference(first: Snapshot, second: Snapshot) -> Difference:
     """Compare two instants."""
@@ -77,10 +92,11 @@ def difference(first: Snapshot, second: Snapshot) -> Difference:
 def _frames(first: Snapshot, second: Snapshot) -> npt.NDArray[np.uint8] | None:
     if first.pages.nr != second.pages.nr:
         return None
-    one, other = first.pages.owner, second.pages.owner
+    # Whether a free page frame waits on a CPU's list or in the buddy allocator is no difference that a map should show.
+    one, other = _AS_FREE[first.pages.owner], _AS_FREE[second.pages.owner]
     codes = np.where(one == other, SAME, OTHER_OWNER).astype(np.uint8)
-    codes[(one != _FREE) & (other == _FREE)] = ONLY_FIRST
-    codes[(one == _FREE) & (other != _FREE)] = ONLY_SECOND
+    codes[(one != OWNER_FREE) & (other == OWNER_FREE)] = ONLY_FIRST
+    codes[(one == OWNER_FREE) & (other != OWNER_FREE)] = ONLY_SECOND
     return codes
 
 

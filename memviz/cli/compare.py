@@ -70,18 +70,12 @@ def text(found: Difference, one: Snapshot, other: Snapshot) -> str:
     lines += [f"policy {name}: {first} / {second}" for name, first, second in found.policies]
     if found.frames is not None:
         lines.append(f"{int((found.frames != 0).sum()):,} of {found.frames.size:,} page frames differ")
-    lines += _table("page frames", found.owners)
-    lines += _table("unusable free space index (thousandths)", found.unusable)
-    lines += _table("free blocks", found.free_blocks)
-    lines += _table("slabs", found.caches)
-    lines += _table("counters", found.counters)
+    for title, rows in found.tables():
+        lines += _table(title, rows)
     return "\n".join(lines)
 
 
 def _table(title: str, rows: Sequence[Change]) -> list[str]:
-    rows = [row for row in rows if row.by]
-    if not rows:
-        return []
     return ["", f"{title:<40}{'first':>14}{'second':>14}{'':>4}by"] + [
         f"  {row.name:<38}{row.first:>14,}{row.second:>14,}{row.by:>+14,}" for row in rows
     ]

@@ -43,6 +43,16 @@ RECORDING: Final[tuple[Act, ...]] = (
         needs_playback=True,
     ),
     Act(
+        "compare",
+        "Compare",
+        "Recording",
+        lambda w: w.recordings.compare(),
+        ("Ctrl+Shift+D",),
+        "Two instants side by side: of recordings, or of a recording and the run that goes on from it.",
+        "layers",
+        needs_source=True,
+    ),
+    Act(
         "step_back",
         "Step back",
         "Recording",

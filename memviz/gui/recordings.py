@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QFileDialog
 
+from memviz.gui.compare import CompareWindow
+from memviz.gui.session import Client
 from memviz.recording.format import SUFFIX
 from memviz.sources.base import Jump, Loop, Rate, Record, Seek, SourceSpec, Step, StopRecording, continued, playback
 from memviz.sources.host import HostClient
@@ -31,6 +33,7 @@ class Recordings(QObject):
         window.timeline.scrubbed.connect(self.seek)
         window.selection.changed.connect(self._selection_changed)
         self._event = -1
+        self._continued: tuple[Client | None, str] = (None, "")
         self.notes = window.notes
         self.notes.changed.connect(self._notes_changed)
         self.notes.told.connect(window.tell)
@@ -71,7 +74,28 @@ class Recordings(QObject):
                 return
             path, at_ns = snapshot.playback.path, snapshot.time_ns
         self._start(path, continued(path, at_ns), f"{Path(path).name}, going on")
+        self._continued = (self._session.client, path)
         self._session.set_running(True)
+
+    # -- comparing
+
+    def open_paths(self) -> list[str]:
+        """Recordings that the window has to do with: the one that is played, and the one that a run goes on from."""
+        client, path = self._continued
+        paths = [path] if path and client is self._session.client else []
+        snapshot = self._session.snapshot
+        if snapshot is not None and snapshot.playback is not None:
+            paths.append(snapshot.playback.path)
+        return paths
+
+    def compare(self) -> None:
+        """Two instants of the recording that is played; or the recording, and the run that goes on from it."""
+        paths = self.open_paths()
+        if not paths:
+            path = QFileDialog.getOpenFileName(self._window, "Compare this run with a recording", "", _KINDS)[0]
+            paths = [path] if path else []
+        if paths:
+            CompareWindow(self._window, paths[0], paths[0] if self._session.playing else "").show()
 
     def _start(self, path: str, spec: SourceSpec, title: str) -> None:
         window = self._window

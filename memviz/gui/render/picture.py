@@ -18,6 +18,8 @@ from memviz.gui.render.pyramid import SLICE, Pyramid
 from memviz.snapshot import U8, Snapshot, Structured
 
 _MARGIN: Final = 34
+DIFFERENCE_COLORS: Final = ("owner.unknown", "chart.compaction", "chart.free", "chart.defrag")
+"""Of the codes of ``analysis.difference``: alike, another owner, used in the first only, in the second only."""
 
 
 class MapPicture:
@@ -55,8 +57,7 @@ def difference_png(frames: npt.NDArray[np.uint8], width: int, height: int, theme
         pyramid.update(number, frames[number * SLICE : (number + 1) * SLICE])
     image = HeatmapImage()
     image.set_view(Blocks.fitting(frames.size, width, height), Camera(), width, height)
-    keys = ("owner.unknown", "tone.warn", "tone.bad", "tone.good")
-    palette = np.array([0xFF000000 | found.rgb(key) for key in keys], np.uint32)
+    palette = np.array([0xFF000000 | found.rgb(key) for key in DIFFERENCE_COLORS], np.uint32)
     return png(_channels(image.render(pyramid, palette, 0xFF000000 | found.rgb("ui.panel"))))
 
 
