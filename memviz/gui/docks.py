@@ -19,6 +19,10 @@ def panel_key(number: int) -> str:
     return f"Ctrl+{number}" if number <= 9 else f"Ctrl+Shift+{number - 9}" if number <= 18 else ""
 
 
+_SIMULATED = ("slab_grid", "xarray_tree", "cpu_lanes", "story", "stepper")
+"""Panels about what no real machine tells."""
+
+
 class PanelAction(QAction):
     """Goes to a panel: shows it, brings it to the front, gives it the keys. From the panel itself: closes it."""
 
@@ -52,6 +56,7 @@ class Docks:
 
     def __init__(self, window: QMainWindow, views: Sequence[View]) -> None:
         self._window = window
+        self._away: list[str] = []
         window.setDockNestingEnabled(True)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.all: dict[str, PanelDock] = {view.ident: PanelDock(view, window) for view in views}
@@ -78,11 +83,31 @@ class Docks:
         window.tabifyDockWidget(docks["events"], docks["policies"])
         window.tabifyDockWidget(docks["events"], docks["notes"])
         window.tabifyDockWidget(docks["heatmap"], docks["stepper"])
+        window.tabifyDockWidget(docks["contiguity"], docks["caches"])
+        self._away.clear()
         for dock in docks.values():
             dock.show()
         for ident in ("heatmap", "contiguity", "request", "events"):
             docks[ident].raise_()
         self.size()
+
+    def suit(self, real: bool) -> None:
+        """Put away the panels that a real machine has nothing for, so that the others have their room; or bring them
+        back. What the user closed stays closed."""
+        if real and not self._away:
+            self._away = [ident for ident in _SIMULATED if not self.all[ident].isHidden()]
+            for ident in self._away:
+                self.all[ident].hide()
+            self.bring("caches")
+        elif not real and self._away:
+            seen = [dock for dock in self.all.values() if dock.in_sight]
+            for ident in self._away:
+                self.all[ident].show()
+            self._away.clear()
+            for dock in seen:
+                dock.raise_()
+            self.bring("contiguity")
+            self.size()
 
     def bring(self, ident: str) -> None:
         """Put a panel in front of those that share its place, unless it is closed. Who types goes on typing: a panel

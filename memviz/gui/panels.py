@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memviz.gui.panel import View
+from memviz.gui.views.caches import CachesView
 from memviz.gui.views.charts import ChartsView
 from memviz.gui.views.contiguity import ContiguityView
 from memviz.gui.views.cpu_lanes import CpuLanesView
@@ -39,5 +40,6 @@ def make(window: MainWindow) -> list[View]:
         ChartsView(chosen, theme, session.history, session.series, window),
         PoliciesView(chosen, theme, window),
         StepperView(chosen, theme, window),
+        CachesView(chosen, theme, window),
         NotesView(chosen, theme, window.notes, window),
     ]

@@ -219,6 +219,29 @@ def test_things_are_called_what_they_are_on_a_real_machine(qtbot: QtBot, theme: 
     assert window.top_bar.speed.isEnabled()
 
 
+def test_panels_that_a_real_machine_has_nothing_for_make_room(qtbot: QtBot, theme: Theme, machine: Path) -> None:
+    window, _ = opened(qtbot, theme, machine, actions=False)
+    docks = window.docks.all
+    put_away = {name for name, dock in docks.items() if dock.isHidden()}
+    assert put_away == {"slab_grid", "xarray_tree", "cpu_lanes", "story", "stepper"}
+    qtbot.waitUntil(lambda: docks["caches"].in_sight)
+    docks["events"].close()
+    client = FakeClient()
+    window.scenarios.append(Scenario("aged", "Aged", lambda: client))
+    window.open_scenario("aged")
+    window.session.pull()
+    assert {name for name, dock in docks.items() if dock.isHidden()} == {"events"}, "what was closed stays closed"
+    qtbot.waitUntil(lambda: all(docks[name].in_sight for name in ("heatmap", "slab_grid", "request", "contiguity")))
+
+
+def test_a_layout_is_remembered_without_what_was_put_away(qtbot: QtBot, theme: Theme, machine: Path) -> None:
+    window, _ = opened(qtbot, theme, machine, actions=False)
+    window.close()
+    again = MainWindow([], Theme("dark"), Settings())
+    qtbot.addWidget(again)
+    assert not any(dock.isHidden() for dock in again.docks.all.values())
+
+
 @pytest.mark.parametrize("playing", [False, True])
 @pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize("race", [False, True])

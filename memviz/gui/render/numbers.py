@@ -8,6 +8,13 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
+def short_count(number: int) -> str:
+    """A number where there is little room: ``883_336`` → ``883 k``, ``3_535_000`` → ``3.5 M``."""
+    if number >= 999_500:
+        return f"{number / 1e6:.1f} M"
+    return f"{number / 1000:.0f} k" if number >= 9_950 else f"{number:,}"
+
+
 def bytes_of_frames(frames: int) -> str:
     """The size of ``frames`` page frames of 4 KiB: ``512`` → ``2 MiB``."""
     size, unit = frames * 4.0, "KiB"

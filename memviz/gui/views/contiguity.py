@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from memviz.gui.panel import View
 from memviz.gui.render.contiguity import Contiguity, contiguity
-from memviz.gui.render.numbers import count
+from memviz.gui.render.numbers import count, short_count
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.snapshot import Snapshot
@@ -94,6 +94,9 @@ class ContiguityView(View):
 
     def _paint_bars(self, painter: QPainter, bars: Contiguity) -> None:
         theme = self.theme
+        painter.setFont(theme.font("small"))
+        widest = max(painter.fontMetrics().horizontalAdvance(count(number)) for number in bars.now)
+        crowded = widest > self._column(0).width() - 4
         for order in range(len(bars.now)):
             column = self._column(order)
             gap = min(10.0, column.width() * 0.2)
@@ -108,9 +111,7 @@ class ContiguityView(View):
             painter.fillRect(_part(area, share), theme.color("chart.danger" if none else "chart.free"))
             painter.setFont(theme.font("small"))
             painter.setPen(theme.color("tone.bad" if none else "ui.muted"))
-            words = count(bars.now[order])
-            if painter.fontMetrics().horizontalAdvance(words) > column.width() - 2:
-                words = f"{bars.now[order] // 1000}k"
+            words = short_count(bars.now[order]) if crowded else count(bars.now[order])
             painter.drawText(QRectF(column.left(), 0, column.width(), _LABEL_H), Qt.AlignmentFlag.AlignCenter, words)
             chosen = order == self.order
             painter.setFont(theme.font("bold" if chosen else "normal"))

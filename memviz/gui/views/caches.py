@@ -1,0 +1,231 @@
+"""Slab caches: which hold how much memory and how well they use it; a click shows the slabs of one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Slot
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QVBoxLayout, QWidget
+
+from memviz.gui.controls import Table
+from memviz.gui.panel import View, draw_empty
+from memviz.gui.render import cache_table as render
+from memviz.gui.render import tables
+from memviz.gui.selection import Selection
+from memviz.gui.theme import Theme
+from memviz.snapshot import Snapshot
+
+Index = QModelIndex | QPersistentModelIndex
+_RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_LEFT: Final = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+
+
+class CacheModel(QAbstractTableModel):
+    """Rows of ``render.rows``."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.rows: list[render.CacheRow] = []
+
+    def show_rows(self, rows: list[render.CacheRow]) -> None:
+        """Show other rows. Those that stay in their places keep what is selected."""
+        names = [row.cache.name for row in rows]
+        if names == [row.cache.name for row in self.rows]:
+            self.rows = rows
+            if rows:
+                self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(render.COLUMNS) - 1))
+            return
+        self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        places = {name: number for number, name in enumerate(names)}
+        after = []
+        for index in before:
+            row = places.get(self.rows[index.row()].cache.name, -1)
+            after.append(self.createIndex(row, index.column()) if row >= 0 else QModelIndex())
+        self.rows = rows
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        """Caches shown."""
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        """``render.COLUMNS``."""
+        return 0 if parent.isValid() else len(render.COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Names of the columns, and what they mean."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _LEFT if section == render.NAME else _RIGHT
+        texts = {Qt.ItemDataRole.DisplayRole: render.COLUMNS, Qt.ItemDataRole.ToolTipRole: render.WHAT}
+        return texts[Qt.ItemDataRole(role)][section] if role in texts else None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Text and colour of a cell."""
+        row, column = self.rows[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return row.text(column)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _LEFT if column == render.NAME else _RIGHT
+        if role == Qt.ItemDataRole.ForegroundRole:
+            if column == render.USED and 0 <= row.used < 500:
+                return self._theme.color("tone.warn")
+            return self._theme.color("ui.text" if column in (render.NAME, render.MEMORY) else "ui.muted")
+        if role == Qt.ItemDataRole.FontRole and column != render.NAME:
+            return self._theme.font("mono-small")
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return render.WHAT[column]
+        return None
+
+
+class CachesView(View):
+    """The list with its filter, sorted by what its header was clicked at."""
+
+    ident: ClassVar[str] = "caches"
+    title: ClassVar[str] = "Slab caches"
+    what: ClassVar[str] = (
+        "Every kind of object that the kernel keeps in slabs, and the memory that its slabs hold. A cache whose "
+        "objects fill half of its slabs holds twice the memory that it needs."
+    )
+    keys: ClassVar[tuple[tuple[str, str], ...]] = (("↑ ↓", "Another cache: its slabs are shown"),)
+    empty: ClassVar[str] = "Nothing is known about slab caches"
+    period_ms: ClassVar[int] = 500
+
+    def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(selection, theme, parent)
+        self._column, self._falling = render.MEMORY, True
+        self._own_pick = False
+        self.model = CacheModel(theme, self)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Filter by name")
+        self.search.setAccessibleName("Filter caches by name")
+        self.search.setClearButtonEnabled(True)
+        self.search.setMaximumWidth(190)
+        self.search.textChanged.connect(self._refresh)
+        self.header.add_widget(self.search)
+        self.table = self._make_table()
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.addWidget(self.table)
+        self.setFocusProxy(self.table)
+        self.setMinimumSize(220, 60)
+        selection.focus_changed.connect(self._focus_changed)
+
+    def sizeHint(self) -> QSize:
+        """Room for ten caches."""
+        return QSize(440, 240)
+
+    def _make_table(self) -> Table:
+        table = CacheTable(self)
+        table.setModel(self.model)
+        table.setAccessibleName("Slab caches")
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        table.setTabKeyNavigation(False)
+        table.verticalHeader().hide()
+        table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
+        header = table.horizontalHeader()
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.setSortIndicator(self._column, Qt.SortOrder.DescendingOrder)
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(render.NAME, QHeaderView.ResizeMode.Stretch)
+        mono = table.fontMetrics().horizontalAdvance
+        widths = {render.MEMORY: "1,000 MiB", render.USED: "In use ▾", render.SLABS: "100,000 (10,000)",
+                  render.OBJECTS: "1,000,000 ", render.SIZE: "Object size ▾"}  # fmt: skip
+        for column, sample in widths.items():
+            table.setColumnWidth(column, mono(sample) + 14)
+        header.sectionClicked.connect(self._sort_by)
+        table.selectionModel().currentRowChanged.connect(self._row_picked)
+        return table
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show another instant."""
+        self.snapshot = snapshot
+        self._refresh()
+
+    @Slot()
+    def _refresh(self) -> None:
+        if self.snapshot is None:
+            return
+        rows = render.rows(self.snapshot, self.search.text(), self._column, self._falling)
+        self.model.show_rows(rows)
+        self.header.subtitle = render.subtitle(self.snapshot, rows) if self.snapshot.caches else ""
+        self._focus_changed()
+        self.table.viewport().update()
+
+    @Slot(int)
+    def _sort_by(self, column: int) -> None:
+        """The largest first; again: the smallest. Names from A."""
+        self._falling = not self._falling if column == self._column else column != render.NAME
+        self._column = column
+        order = Qt.SortOrder.DescendingOrder if self._falling else Qt.SortOrder.AscendingOrder
+        self.table.horizontalHeader().setSortIndicator(column, order)
+        self._refresh()
+
+    def empty_words(self, hint: str = "") -> tuple[str, str]:
+        """Why there is no row."""
+        if not self.waiting and self.snapshot is not None and self.snapshot.caches:
+            return "No cache passes the filter", "Clear the field above"
+        return super().empty_words(hint)
+
+    def as_parts(self) -> tables.Parts | None:
+        """Every figure that is known about the caches that are shown."""
+        rows: list[tables.Row] = [[getattr(row.cache, name) for name in _FIELDS] for row in self.model.rows]
+        return tables.in_parts((list(_FIELDS), rows))
+
+    def theme_changed(self) -> None:
+        """Colours come from the model."""
+        super().theme_changed()
+        self.table.viewport().update()
+
+    # -- linked with the slabs
+
+    def _row_picked(self, current: QModelIndex) -> None:
+        if current.isValid() and not self._own_pick:
+            self.selection.look_at(cache=self.model.rows[current.row()].cache.name)
+
+    @Slot()
+    def _focus_changed(self) -> None:
+        """Mark the cache whose slabs are shown."""
+        wanted = self.selection.focus.cache
+        row = next((n for n, one in enumerate(self.model.rows) if one.cache.name == wanted), -1)
+        if row != self.table.currentIndex().row():
+            self._own_pick = True
+            if row >= 0:
+                self.table.selectRow(row)
+            else:
+                self.table.clearSelection()
+            self._own_pick = False
+
+
+_FIELDS: Final = (
+    "name", "object_size", "size", "order", "objs_per_slab", "slabs", "partial", "full", "active", "total", "cached",
+    "slabinfo_active", "movable",
+)  # fmt: skip
+
+
+class CacheTable(Table):
+    """The table; says in words why it is empty."""
+
+    def __init__(self, view: CachesView) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw rows, or why there are none."""
+        super().paintEvent(event)
+        if self.model().rowCount() == 0:
+            painter = QPainter(self.viewport())
+            draw_empty(painter, self.viewport().rect().toRectF(), self._view.theme, *self._view.empty_words())
+            painter.end()
