@@ -46,6 +46,8 @@ def copy_package() -> None:
     ignore = shutil.ignore_patterns("__pycache__", "*.so")
     shutil.copytree(ROOT / "memviz", package, dirs_exist_ok=True, ignore=ignore)
     shutil.copytree(ROOT / "resources", package / "resources", ignore=ignore)
+    for results in (ROOT / "docs" / "experiments").glob("*.json.xz"):
+        shutil.copy(results, package / "resources" / "experiments")
 
 
 def build_extensions(modules: list[str], optimise: int) -> None:

@@ -6,16 +6,19 @@ import lzma
 import os
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from memviz import resources
 from memviz.experiment import figures, plots
 from memviz.experiment.report import readme as readme_part
 from memviz.experiment.report import report
 from memviz.experiment.sources_digest import changed_files, sources_digest
 from memviz.experiment.spec import ExperimentError
 from memviz.experiment.table import Results, as_csv, as_json, digest_of, read_results, write_parquet
+
+HEADLINE: Final = "reliable-high-order"
 
 
 class Made(NamedTuple):
@@ -28,6 +31,14 @@ class Made(NamedTuple):
 def results_path(name: str, folder: Path) -> Path:
     """Where an experiment's results file lies."""
     return folder / f"{name}.json.xz"
+
+
+def brought_along(name: str = HEADLINE) -> Path | None:
+    """The results file of a published experiment: in a wheel among the resources, in a checkout in ``docs``. None: it
+    is not there."""
+    root = resources.root()
+    places = (root / "experiments", root.parent / "docs" / "experiments")
+    return next((path for place in places if (path := results_path(name, place)).exists()), None)
 
 
 def publish(results: Results, folder: Path, readme: Path | None = None, draw: bool = True) -> Made:

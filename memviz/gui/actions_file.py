@@ -26,6 +26,23 @@ FILE: Final[tuple[Act, ...]] = (
         "folder-open",
     ),
     Act(
+        "experiment",
+        "Experiment",
+        "File",
+        lambda w: w.experiments.show(),
+        ("Ctrl+Shift+X",),
+        "What policies get and what they pay, over many seeds: look at every run, and open one at its moment.",
+        "list",
+    ),
+    Act(
+        "open_experiment",
+        "Open an experiment…",
+        "File",
+        lambda w: w.experiments.ask(),
+        tip="Look at the results that memviz experiment has left: a .json.xz file.",
+        icon="folder-open",
+    ),
+    Act(
         "this_machine",
         "This machine",
         "File",

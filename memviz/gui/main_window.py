@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QTabBar, QVBoxLa
 
 from memviz.gui import actions, dialogs, panels, tab_order
 from memviz.gui.docks import Docks, PanelAction
+from memviz.gui.experiments import CatchUpBar, Experiments
 from memviz.gui.feed import Feed
 from memviz.gui.guide import GuideBar
 from memviz.gui.jobs import JobLine
@@ -53,6 +54,7 @@ class MainWindow(OpensRuns):
     session: Session
     selection: Selection
     recordings: Recordings
+    experiments: Experiments
     memory: MemoryCommands
 
     def __init__(
@@ -69,6 +71,7 @@ class MainWindow(OpensRuns):
         self.notes = RecordingNotes(self.session)
         self.scenarios = list(scenarios)
         self.races = list(races)
+        self.runs = []
         self.scenario = ""
         self.guided = False
         self.gallery = None
@@ -88,6 +91,7 @@ class MainWindow(OpensRuns):
         self.views[0].setFocus()
         self._connect()
         self.recordings = Recordings(self)
+        self.experiments = Experiments(self)
         self.memory = MemoryCommands(self)
         self.set_order(self._order)
         self._paint()
@@ -118,6 +122,7 @@ class MainWindow(OpensRuns):
         self.status = StatusLine(self.session, self.theme)
         self.guide = GuideBar(self.theme)
         self.jobs = JobLine(self.theme)
+        self.catch_up = CatchUpBar(self.session, self.theme)
         head = QWidget()
         box = QVBoxLayout(head)
         box.setContentsMargins(0, 0, 0, 5)
@@ -126,6 +131,7 @@ class MainWindow(OpensRuns):
         box.addWidget(self.status)
         box.addWidget(self.guide)
         box.addWidget(self.jobs)
+        box.addWidget(self.catch_up)
         self.setMenuWidget(head)
 
     def _make_menu(self) -> QMenu:
@@ -175,6 +181,7 @@ class MainWindow(OpensRuns):
         self.actions_by_name["record"].setChecked(self.session.recording)
         if self.session.snapshot is not None:
             self.guide.show_snapshot(self.session.snapshot)
+            self.docks.suit(self.memory.real and self.session.snapshot.pages.nr > 0)
         self._show_answer()
         self.feed.show()
 
@@ -337,6 +344,7 @@ class MainWindow(OpensRuns):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout, and end the source."""
+        self.docks.suit(False)
         self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))
         self.session.close()
         self.jobs.abandon()

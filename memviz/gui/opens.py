@@ -44,6 +44,8 @@ class OpensRuns(TakesOut):
 
     scenarios: list[Scenario]
     races: list[Scenario]
+    runs: list[Scenario]
+    """The run of an experiment that was opened last, if there was one."""
     scenario: str
     """Name of the one that is open; empty: none."""
     guided: bool
@@ -59,12 +61,12 @@ class OpensRuns(TakesOut):
     @Slot(str)
     def open_scenario(self, name: str, guided: bool = False) -> None:
         """Start the source of a scenario, in place of the one that runs."""
-        found = next((one for one in (*self.scenarios, *self.races) if one.name == name), None)
+        found = next((one for one in (*self.scenarios, *self.races, *self.runs) if one.name == name), None)
         if found is None:
             return
         self.scenario = name
         offered = self.scenarios
-        if found in self.races:
+        if found in self.races or found in self.runs:
             offered = [*offered, found]
         else:
             self.settings.scenario = name
@@ -90,7 +92,7 @@ class OpensRuns(TakesOut):
         """The start page."""
         if self.gallery is None:
             entries = [one.entry or Entry(one.name, one.title) for one in self.scenarios]
-            others = [self.actions_by_name["open_recording"]]
+            others = [self.actions_by_name["experiment"], self.actions_by_name["open_recording"]]
             self.gallery = Gallery(self.theme, entries, others, self)
             self.gallery.chosen.connect(self._card_chosen)
         self.gallery.can_close = self.session.client is not None

@@ -121,7 +121,11 @@ QScrollBar::handle:hover { background: $faint; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0; }
-#gallery { background: $window; }
+#gallery, #experiment_page { background: $window; }
+#experiment_page QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
+#experiment_page QToolButton[accent="true"]:hover { background: $accent_hover; }
+#experiment_page QToolButton[accent="true"]:pressed { background: $accent_button; border-color: $focus; }
+#experiment_page QToolButton[accent="true"]:focus { border: 2px solid $focus; }
 #guide_bar QToolButton { border-color: $border; }
 #guide_bar QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
 #guide_bar QToolButton[accent="true"]:hover { background: $accent_hover; }
@@ -160,7 +164,8 @@ class Restyle(QObject):
     def start(self) -> None:
         """All widgets from the beginning, those first that are seen."""
         self._wake()
-        shown, hidden = [], []
+        shown: list[QWidget] = []
+        hidden: list[QWidget] = []
         for widget in QApplication.allWidgets():
             (shown if widget.isVisible() else hidden).append(widget)
         self._seen = len(shown)

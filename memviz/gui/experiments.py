@@ -1,0 +1,174 @@
+"""The window's dealings with experiments: their page, its files, and a run that is brought to its moment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
+
+from memviz.experiment.publish import brought_along
+from memviz.experiment.run_source import ON_THE_WAY, run_spec
+from memviz.experiment.table import Results, Run
+from memviz.gui import export
+from memviz.gui.controls import Button, ElidedLabel
+from memviz.gui.jobs import Progress, to_file
+from memviz.gui.opens import Scenario
+from memviz.gui.session import Session
+from memviz.gui.theme import Theme
+from memviz.scenario import ScenarioError
+from memviz.sources.host import HostClient
+
+if TYPE_CHECKING:
+    from memviz.gui.experiment_page import ExperimentPage
+    from memviz.gui.main_window import MainWindow
+
+RESULTS_KIND: Final = "Results of an experiment (*.json.xz)"
+_NUMBERS: Final = re.compile(rf"{ON_THE_WAY}([\d,]+) of ([\d,]+)\.")
+
+
+class CatchUpBar(QWidget):
+    """Shown while a run is brought to its moment: how far it is, and a button that calls it off."""
+
+    called_off = Signal()
+
+    def __init__(self, session: Session, theme: Theme) -> None:
+        super().__init__()
+        self.session = session
+        self.setObjectName("catch_up")
+        self.setAccessibleName("The run is brought to its moment")
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.words = ElidedLabel(theme)
+        self.bar = QProgressBar()
+        self.bar.setMaximumWidth(360)
+        self.cancel = Button()
+        self.cancel.setText("Cancel")
+        self.cancel.setObjectName("catch_up_cancel")
+        self.cancel.setToolTip("Stop it where it is, and go back to the experiment")
+        self.cancel.clicked.connect(self.called_off)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 2, 8, 2)
+        row.addWidget(self.words, 1)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel, 0, Qt.AlignmentFlag.AlignRight)
+        self.hide()
+        session.changed.connect(self.look)
+
+    @Slot()
+    def look(self) -> None:
+        """See how far it is."""
+        snapshot = self.session.snapshot
+        found = _NUMBERS.match(snapshot.notice) if snapshot is not None and self.session.usable else None
+        if snapshot is None or found is None or not self.session.running:
+            self.hide()
+            return
+        done, whole = (int(part.replace(",", "")) for part in found.groups())
+        self.words.text = f"{snapshot.title}: on the way to the moment of its demands …"
+        self.bar.setRange(0, whole)
+        self.bar.setValue(done)
+        self.show()
+
+
+class Experiments(QObject):
+    """The page, made when it is first wanted; what its buttons do."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self.window = window
+        self.page: ExperimentPage | None = None
+        window.catch_up.called_off.connect(self.call_off)
+
+    def show(self) -> ExperimentPage:
+        """Cover the window with the page; the first time with the experiment that memviz brings along."""
+        if self.page is None:
+            from memviz.gui.experiment_page import ExperimentPage  # with pyqtgraph, which takes its time
+
+            self.page = page = ExperimentPage(self.window.theme, self.window)
+            page.open_wanted.connect(self.ask)
+            page.run_wanted.connect(self.open_run)
+            page.picture_wanted.connect(self.save_picture)
+            page.table_wanted.connect(self.save_table)
+            page.open_file(brought_along())
+        self.page.enter()
+        return self.page
+
+    def ask(self) -> None:
+        """Ask for a results file, and show it."""
+        path = self.ask_file()
+        if path:
+            self.open(path)
+
+    def ask_file(self) -> str:
+        """The file that the user chose; empty when he did not. Tests put an answer here."""
+        return QFileDialog.getOpenFileName(self.window, "Open the results of an experiment", "", RESULTS_KIND)[0]
+
+    def open(self, path: str) -> None:
+        """Show a results file."""
+        self.show().open_file(Path(path))
+
+    # -- a run, live
+
+    @Slot(object, object, int)
+    def open_run(self, results: Results, run: Run, order: int) -> None:
+        """Bring the machine of a run to the moment of its demands, in place of what runs."""
+        window = self.window
+        try:
+            spec = run_spec(results, run)
+        except ScenarioError as error:
+            window.tell(False, str(error))
+            return
+        title = f"{run.policy}, seed {run.seed}: {run.scenario}"
+        name = f"experiment: {title}"
+        window.runs = [Scenario(name, title, partial(HostClient, spec))]
+        if self.page is not None:
+            self.page.leave()
+        window.set_order(order)
+        window.open_scenario(name)
+        window.session.set_running(True)
+        window.views[0].setFocus()
+
+    @Slot()
+    def call_off(self) -> None:
+        """Stop a run on its way, and go back to the page."""
+        self.window.session.set_running(False)
+        self.window.catch_up.hide()
+        self.show()
+
+    # -- taking out
+
+    def save_picture(self) -> None:
+        """Ask where to, and write what the page shows."""
+        page = self.page
+        if page is None:
+            return
+        image = page.grab().toImage()
+        drawing = export.svg_of(page, page.size(), page.title.text())
+        path = self.window.ask_file("Save the experiment as picture", "experiment.png", export.PICTURES)
+        if not path:
+            return
+        if Path(path).suffix.lower() == ".svg":
+            self._write(path, ".svg", lambda to, _: to.write_bytes(drawing))
+        else:
+            self._write(path, ".png", partial(_write_image, image))
+
+    def save_table(self) -> None:
+        """Ask where to, and write every figure of every run."""
+        parts = self.page.as_parts() if self.page is not None else None
+        if parts is None:
+            return
+        path = self.window.ask_file("Save the experiment as table", "experiment.csv", export.TABLES_KIND)
+        if path:
+            self._write(path, ".csv", partial(export.write_rows, parts))
+
+    def _write(self, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
+        target = Path(path if Path(path).suffix else f"{path}{suffix}")
+        self.window.jobs.start(f"Saving {target.name}", to_file(target, write), lambda _: f"{target.name} is written.")
+
+
+def _write_image(image: QImage, path: Path, progress: Progress) -> None:
+    export.write_image(image, path)
