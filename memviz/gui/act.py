@@ -52,12 +52,16 @@ class Situation:
     """Which may be acted upon."""
     race: bool = False
     """It is a case of the race lab."""
+    starting: bool = False
+    """It has told nothing yet."""
 
 
 def why_not(act: Act, now: Situation) -> str:
     """Why something can't be done now and what would change that; empty when it can be done."""
     if (act.needs_source or act.to_memory or act.needs_playback) and not now.usable:
         return "nothing runs that could be asked: choose a scenario (Ctrl+N)"
+    if act.to_memory and now.starting:
+        return "it is just starting"
     if act.needs_playback and not now.playing:
         return "only a recording can do that: open one (Ctrl+O)"
     if act.virtual and now.real:

@@ -199,7 +199,8 @@ class MemoryCommands(QObject):
         """Switch actions on and off, and call them what they are on this machine."""
         session = self._session
         race = session.snapshot is not None and session.snapshot.race is not None
-        now = Situation(session.usable, session.playing, self.real, self.allowed, race)
+        starting = session.snapshot is None
+        now = Situation(session.usable, session.playing, self.real, self.allowed, race, starting)
         if now != self._situation:
             self._situation = now
             actions.enable(self._window.actions_by_name, now)

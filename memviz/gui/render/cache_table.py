@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from memviz.gui.render.numbers import bytes_of_frames, count
 from memviz.snapshot import Cache, Snapshot
 
-COLUMNS: Final = ("Cache", "Memory", "In use", "Slabs", "Objects", "Object size")
+COLUMNS: Final = ("Cache", "Memory", "In use", "Slabs", "Objects", "Size")
 WHAT: Final = (
     "The cache's name; → its objects can be moved",
     "Page frames that its slabs hold",

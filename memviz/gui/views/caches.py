@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Slot
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Table
+from memviz.gui.painting import painted
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render import cache_table as render
 from memviz.gui.render import tables
@@ -28,6 +29,8 @@ class CacheModel(QAbstractTableModel):
         super().__init__(parent)
         self._theme = theme
         self.rows: list[render.CacheRow] = []
+        self.sorted = (render.MEMORY, True)
+        """By which column, and whether the largest comes first."""
 
     def show_rows(self, rows: list[render.CacheRow]) -> None:
         """Show other rows. Those that stay in their places keep what is selected."""
@@ -62,8 +65,10 @@ class CacheModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _LEFT if section == render.NAME else _RIGHT
-        texts = {Qt.ItemDataRole.DisplayRole: render.COLUMNS, Qt.ItemDataRole.ToolTipRole: render.WHAT}
-        return texts[Qt.ItemDataRole(role)][section] if role in texts else None
+        if role == Qt.ItemDataRole.DisplayRole:
+            sign = (" ▾" if self.sorted[1] else " ▴") if section == self.sorted[0] else ""
+            return f"{render.COLUMNS[section]}{sign}"
+        return f"{render.WHAT[section]}. A click sorts." if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """Text and colour of a cell."""
@@ -135,16 +140,12 @@ class CachesView(View):
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
         header = table.horizontalHeader()
         header.setSectionsClickable(True)
-        header.setSortIndicatorShown(True)
-        header.setSortIndicator(self._column, Qt.SortOrder.DescendingOrder)
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(render.NAME, QHeaderView.ResizeMode.Stretch)
-        mono = table.fontMetrics().horizontalAdvance
-        widths = {render.MEMORY: "1,000 MiB", render.USED: "In use ▾", render.SLABS: "100,000 (10,000)",
-                  render.OBJECTS: "1,000,000 ", render.SIZE: "Object size ▾"}  # fmt: skip
-        for column, sample in widths.items():
-            table.setColumnWidth(column, mono(sample) + 14)
+        advance = table.fontMetrics().horizontalAdvance
+        for column, sample in _SAMPLES.items():
+            table.setColumnWidth(column, advance(sample) + 10)
         header.sectionClicked.connect(self._sort_by)
         table.selectionModel().currentRowChanged.connect(self._row_picked)
         return table
@@ -159,6 +160,7 @@ class CachesView(View):
         if self.snapshot is None:
             return
         rows = render.rows(self.snapshot, self.search.text(), self._column, self._falling)
+        self.model.sorted = (self._column, self._falling)
         self.model.show_rows(rows)
         self.header.subtitle = render.subtitle(self.snapshot, rows) if self.snapshot.caches else ""
         self._focus_changed()
@@ -169,9 +171,13 @@ class CachesView(View):
         """The largest first; again: the smallest. Names from A."""
         self._falling = not self._falling if column == self._column else column != render.NAME
         self._column = column
-        order = Qt.SortOrder.DescendingOrder if self._falling else Qt.SortOrder.AscendingOrder
-        self.table.horizontalHeader().setSortIndicator(column, order)
         self._refresh()
+        self.model.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(render.COLUMNS) - 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """What matters least goes first where there is little room: names must be read."""
+        for column, width in _WANTS.items():
+            self.table.setColumnHidden(column, self.width() < width)
 
     def empty_words(self, hint: str = "") -> tuple[str, str]:
         """Why there is no row."""
@@ -209,6 +215,15 @@ class CachesView(View):
             self._own_pick = False
 
 
+_SAMPLES: Final = {
+    render.MEMORY: "Memory ▾",
+    render.USED: "In use ▾",
+    render.SLABS: "10,000 (1,000)",
+    render.OBJECTS: "1,000,000",
+    render.SIZE: "10,000 B",
+}
+_WANTS: Final = {render.SIZE: 500, render.OBJECTS: 440, render.SLABS: 360}
+"""Width of the view from which a column is shown."""
 _FIELDS: Final = (
     "name", "object_size", "size", "order", "objs_per_slab", "slabs", "partial", "full", "active", "total", "cached",
     "slabinfo_active", "movable",
@@ -222,6 +237,7 @@ class CacheTable(Table):
         super().__init__(view)
         self._view = view
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw rows, or why there are none."""
         super().paintEvent(event)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View, wrap
 from memviz.gui.render.anatomy import Anatomy, Row, anatomy
 from memviz.gui.selection import Selection
@@ -79,12 +80,13 @@ class RequestView(View):
 
     # -- drawing
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw verdict, stages, pins."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.anatomy is None:
-            self.paint_empty(painter, "Press Request order N, or R")
+            self.paint_empty(painter, "Press Request in the bar above, or R")
         else:
             self._paint(painter, self.anatomy)
         painter.end()

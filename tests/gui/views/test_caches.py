@@ -44,6 +44,19 @@ def column(view: CachesView, number: int) -> list[str]:
     return [str(view.model.index(row, number).data()) for row in range(view.model.rowCount())]
 
 
+def titles(view: CachesView) -> list[str]:
+    across = Qt.Orientation.Horizontal
+    return [str(view.model.headerData(at, across)) for at in range(view.model.columnCount())]
+
+
+def test_names_can_be_read_where_there_is_little_room(view: CachesView) -> None:
+    view.card.resize(330, 300)  # type: ignore[attr-defined]
+    assert [view.table.isColumnHidden(at) for at in range(6)] == [False, False, False, True, True, True]
+    assert view.table.columnWidth(render.NAME) > 100
+    view.card.resize(700, 300)  # type: ignore[attr-defined]
+    assert not any(view.table.isColumnHidden(at) for at in range(6))
+
+
 def test_the_cache_that_holds_most_memory_is_first(view: CachesView) -> None:
     assert column(view, render.NAME) == ["xa_node  →", "dentry", "kmalloc-8"]
     assert column(view, render.MEMORY) == ["6.2 MiB", "3.9 MiB", "40 KiB"]
@@ -56,7 +69,9 @@ def test_a_click_on_the_header_sorts_and_turns_round(view: CachesView) -> None:
     header = view.table.horizontalHeader()
     header.sectionClicked.emit(render.SLABS)
     assert column(view, render.NAME)[0] == "dentry"
+    assert titles(view)[render.SLABS] == "Slabs ▾"
     header.sectionClicked.emit(render.SLABS)
+    assert titles(view)[render.SLABS] == "Slabs ▴"
     assert column(view, render.NAME)[0] == "kmalloc-8"
     header.sectionClicked.emit(render.NAME)
     assert column(view, render.NAME) == ["dentry", "kmalloc-8", "xa_node  →"]
