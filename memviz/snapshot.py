@@ -48,6 +48,9 @@ SLAB_DTYPE: Final = np.dtype(
 PAST_DTYPE: Final = np.dtype([("time", "<i8"), ("unusable", "<i2", (11,))])
 """An instant of a recording: when, and its unusable free space index of each order, in thousandths."""
 
+FIGURES_DTYPE: Final = np.dtype([("time", "<i8"), ("values", "<i2", (6,))])
+"""An instant of a recording: when, and ``analysis.figures.COLUMNS``."""
+
 # state of a slab
 SLAB_PARTIAL, SLAB_FULL, SLAB_CPU, SLAB_ISOLATED, SLAB_MIGRATING, SLAB_EMPTY = 0, 1, 2, 3, 4, 5
 SLAB_STATE_NAMES: Final = ("partial", "full", "on a CPU", "isolated", "moving", "empty")
@@ -379,8 +382,8 @@ def _empty(dtype: np.dtype[np.void]) -> Structured:
 
 
 _NO_OBJECTS: Final = np.zeros((0, 0), np.uint8)
-_NO_SLABS, _NO_NODES, _NO_LANES, _NO_EVENTS, _NO_PASTS = map(
-    _empty, (SLAB_DTYPE, NODE_DTYPE, LANE_DTYPE, EVENT_DTYPE, PAST_DTYPE)
+_NO_SLABS, _NO_NODES, _NO_LANES, _NO_EVENTS, _NO_PASTS, _NO_FIGURES = map(
+    _empty, (SLAB_DTYPE, NODE_DTYPE, LANE_DTYPE, EVENT_DTYPE, PAST_DTYPE, FIGURES_DTYPE)
 )
 
 
@@ -448,3 +451,7 @@ class Snapshot:
     """All of the recording that this comes from, thinned out (PAST_DTYPE)."""
     past_events: Structured = field(default_factory=lambda: _NO_EVENTS)
     """What of it is worth a marker (EVENT_DTYPE)."""
+    past_figures: Structured = field(default_factory=lambda: _NO_FIGURES)
+    """Figures of instants all over it, more of them as they are read (FIGURES_DTYPE)."""
+    past_requests: tuple[tuple[int, int, int], ...] = ()
+    """For every order: requests that succeeded, that failed, and failed allocations of the workload, in all of it."""

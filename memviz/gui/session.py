@@ -90,6 +90,7 @@ class Session(QObject):
         self._speed_wanted: int | None = None
         self._last_seq = -1
         self._wound = 0
+        self._figures = -1
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(PULL_MS)
@@ -115,6 +116,7 @@ class Session(QObject):
         self._speed_wanted = None
         self._last_seq = -1
         self._wound = 0
+        self._figures = -1
         self.selection.clear()
         self.client = make()
         self.client.start()
@@ -157,8 +159,11 @@ class Session(QObject):
                     self.history.load(snapshot.past, snapshot.past_events)
                 self._wound = snapshot.playback.wound
                 self.log.clear()  # what comes now are the events before the instant that it was wound to
-                self.series.clear()
-            self.series.add(snapshot)
+            if snapshot.playback is None:
+                self.series.add(snapshot)
+            elif snapshot.past_figures.size != self._figures:
+                self._figures = snapshot.past_figures.size
+                self.series.load(snapshot.past_figures, snapshot.past_requests)
             self.log.add(snapshot.events, snapshot.lost_events)
             self.names = Names.of(snapshot)
         if snapshot.state == "failed":

@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from memviz.kernel import trace
+from memviz.kernel.page import NR_PAGE_ORDERS
 from memviz.recording.codes import META, disagreement
 from memviz.recording.format import (
     MARKED,
@@ -272,6 +274,19 @@ class Inquiry:
             found = np.array(sorted(rows.items()), PAST_DTYPE)
         found.flags.writeable = False
         return found
+
+    def requests(self) -> tuple[tuple[int, int, int], ...]:
+        """For every order: requests that succeeded, requests that failed, and allocations of the workload that did."""
+        found = [[0, 0, 0] for _ in range(NR_PAGE_ORDERS)]
+        query = (
+            f"SELECT kind, a, b > 0, count(*) FROM event WHERE {MARKED_SQL} AND kind IN (?, ?) GROUP BY kind, a, b > 0"
+        )
+        with self._reading():
+            for kind, order, ok, count in self._database.execute(query, (trace.REQUEST_END, trace.ALLOC_FAILED)):
+                if 0 <= order < NR_PAGE_ORDERS:
+                    found[order][2 if kind == trace.ALLOC_FAILED else 0 if ok else 1] += count
+        # A request that fails says so twice: first as an allocation.
+        return tuple((ok, failed, max(0, refused - failed)) for ok, failed, refused in found)
 
     def counters(self, name: str) -> tuple[tuple[int, int], ...]:
         """(time, value) wherever a counter had changed."""

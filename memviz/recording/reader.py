@@ -7,6 +7,7 @@ The file is opened read-only and never changed. Nothing of it is kept in memory 
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +83,8 @@ class Reader(Inquiry):
         super().__init__(path)
         self._state: _State | None = None
         self._cache: OrderedDict[int, _State] = OrderedDict()
+        self._keys: list[int] = []
+        self._using: tuple[int, zstandard.ZstdCompressionDict] | None = None
 
     def at(self, ident: int) -> Snapshot:
         """The Snapshot of an instant. Raises RecordingError where the file is damaged, IndexError beyond its ends."""
@@ -160,6 +163,28 @@ class Reader(Inquiry):
         self._cache[state.ident] = state.copy()
         while len(self._cache) > max(1, _CACHED // max(1, state.frames.nbytes)):
             self._cache.popitem(last=False)
+
+    def small(self, ident: int) -> tuple[int, dict[str, Any]]:
+        """Virtual time and the small parts of an instant (``small.SMALL``), without looking at any page frame."""
+        with self._reading():
+            if not self._keys:
+                query = "SELECT id FROM snapshot WHERE kind = ? ORDER BY id"
+                self._keys = [int(row[0]) for row in self._database.execute(query, (KEYFRAME,))]
+            row = self._row(ident)
+            using = None
+            if row.kind != KEYFRAME:
+                using = self._dictionary(self._keys[bisect_right(self._keys, ident) - 1])
+            try:
+                return row.time_ns, unpack_small(unpack(row.codec, row.data, using, self.version).small)
+            except ValueError as error:
+                raise of_another_build(self.path, self.meta.get("memviz", ""), error) from error
+
+    def _dictionary(self, key: int) -> zstandard.ZstdCompressionDict:
+        """The dictionary of the rows that refer to a keyframe. The last one is kept."""
+        if self._using is None or self._using[0] != key:
+            row = self._row(key)
+            self._using = (key, dictionary(unpack(row.codec, row.data, None, self.version).small))
+        return self._using[1]
 
     def events_before(self, ident: int, count: int) -> Structured:
         """The last ``count`` events up to and with an instant's own."""

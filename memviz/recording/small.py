@@ -16,7 +16,7 @@ from memviz.snapshot import Snapshot
 
 ARRAYS: Final = frozenset({"pages", "pageblock_mt", "slabs", "objects", "nodes", "lanes", "events"})
 """Fields that have a place of their own in a recording."""
-NOT_RECORDED: Final = frozenset({"recording", "playback", "past", "past_events"})
+NOT_RECORDED: Final = frozenset({"recording", "playback", "past", "past_events", "past_figures", "past_requests"})
 """Fields about a recording, not about what was recorded."""
 _ROW: Final = frozenset({"seq", "time_ns", "ops"})
 """Fields that are columns of the row; here they would only make rows differ."""

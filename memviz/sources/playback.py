@@ -18,10 +18,13 @@ from memviz.recording.format import MARKED
 from memviz.recording.reader import Reader
 from memviz.snapshot import Focus, Outcome, PageDetail, Playback, Snapshot
 from memviz.sources.base import Command, Jump, Loop, Pause, Rate, Run, Seek, SetFocus, Speed, Step
+from memviz.sources.playback_past import PastFigures
 
 _EVENTS: Final = 2000
 """How many events before the instant come with it after winding."""
 _MARKERS: Final = 700
+_FIGURES_S: Final = 0.006
+"""How long figures for charts are read at a time: seeking and playing go before."""
 _OUTCOMES: Final = 16
 _GAPS: Final = 100
 """How many of the times at which events were left out are told; a timeline shows no more."""
@@ -57,6 +60,8 @@ class PlaybackSource:
         self._past_events = self._reader.last_events(MARKED, _MARKERS)
         self._gaps = self._reader.gaps()
         self._left_out = _joined([*self._reader.gaps("events"), *self._reader.gaps("lanes")])
+        self._figures = PastFigures(self._reader)
+        self._requests = self._reader.requests()
         self._repeatable = "origin" in self._reader.meta
 
     def close(self) -> None:
@@ -66,7 +71,11 @@ class PlaybackSource:
     # -- the clock
 
     def advance(self, seconds: float) -> bool:
-        """Go where the clock says. False when that is where it stands."""
+        """Go where the clock says. False when that is where it stands, and nothing new is known of the whole."""
+        told = not self._figures.complete and self._figures.work(_FIGURES_S)
+        return self._advance() or told
+
+    def _advance(self) -> bool:
         if not self._running:
             return False
         due = self._due(time.monotonic() - self._begin)
@@ -223,6 +232,8 @@ class PlaybackSource:
             playback=self._playback(),
             past=self._past,
             past_events=self._past_events,
+            past_figures=self._figures.known,
+            past_requests=self._requests,
         )
 
     def _playback(self) -> Playback:

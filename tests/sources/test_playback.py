@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memviz.analysis.figures import figures
+from memviz.kernel import trace
 from memviz.recording.format import RecordingError
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
@@ -391,4 +393,36 @@ def test_events_come_once_to_the_window_and_once_to_the_file(scenario: str, tmp_
     assert seen == sorted(set(seen))
     with Reader(path) as reader:
         assert reader.events()["seq"].tolist() == seen[first:]
+    source.close()
+
+
+def test_charts_have_all_of_the_recording_from_the_beginning(run: Run1) -> None:
+    """Whatever of it was played: figures of instants all over it, and what became of every request."""
+    source = PlaybackSource(str(run.path))
+    sizes = [source.snapshot().past_figures.size]
+    end = time.monotonic() + 20
+    while not source._figures.complete and time.monotonic() < end:
+        source.advance(0.004)
+        sizes.append(source.snapshot().past_figures.size)
+    found = source.snapshot()
+    with Reader(run.path) as reader:
+        every = [reader.at(ident) for ident in range(1, reader.instants + 1)]
+        times = [one.time_ns for one in every]
+        values = [figures(one.caches, one.zones) for one in every]
+        ended = reader.events((trace.REQUEST_END,))
+        for ident in (1, 5, reader.instants):
+            time_ns, small = reader.small(ident)
+            assert (time_ns, small["caches"], small["zones"]) == (
+                times[ident - 1],
+                every[ident - 1].caches,
+                every[ident - 1].zones,
+            )
+    assert found.past_figures.size == min(len(every), 1000)
+    assert sizes == sorted(sizes)
+    assert found.past_figures["time"].tolist() == sorted(times)
+    assert sorted(found.past_figures["values"].tolist()) == sorted(values)
+    asked = [sum(one[:2]) for one in found.past_requests]
+    assert asked == np.bincount(ended["a"], minlength=11).tolist()
+    assert sum(asked) >= 1
+    assert found.state == "paused", "nothing was played for that"
     source.close()

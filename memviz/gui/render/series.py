@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
+from memviz.analysis.figures import COLUMNS, figures
 from memviz.kernel import trace
 from memviz.kernel.page import NR_PAGE_ORDERS
-from memviz.snapshot import Snapshot
+from memviz.snapshot import Snapshot, Structured
 
-WATCHED: Final = ("xa_node", "dentry", "ext4_inode_cache")
-"""Caches that have a curve of their own."""
-COLUMNS: Final = ("all slabs", *WATCHED, "memory free", "memory in slabs")
-"""Thousandths: objects in use of all that the slabs could hold; page frames of all that are managed."""
-
-
-def figures(snapshot: Snapshot) -> list[int]:
-    """One value for each of ``COLUMNS``, thousandths; -1: unknown or nothing there."""
-    by_name = {cache.name: cache for cache in snapshot.caches}
-    active = sum(cache.active for cache in snapshot.caches)
-    total = sum(cache.total for cache in snapshot.caches)
-    out = [_part(active, total)]
-    for name in WATCHED:
-        cache = by_name.get(name)
-        out.append(_part(cache.active, cache.total) if cache is not None else -1)
-    managed = sum(zone.managed for zone in snapshot.zones)
-    out.append(_part(sum(zone.free + zone.pcp for zone in snapshot.zones), managed))
-    out.append(_part(sum(cache.slabs << cache.order for cache in snapshot.caches), managed))
-    return out
-
-
-def _part(some: int, whole: int) -> int:
-    return min(1000, some * 1000 // whole) if whole > 0 else -1
+__all__ = ["COLUMNS", "Series", "figures"]
 
 
 class Series:
@@ -72,6 +49,16 @@ class Series:
         self._last_event = -1
         self.version += 1
 
+    def load(self, past: Structured, requests: tuple[tuple[int, int, int], ...]) -> None:
+        """All of a recording at once: FIGURES_DTYPE, and for every order (succeeded, failed, failed allocations)."""
+        self.clear()
+        past = past[:: -(-past.size // len(self._times)) or 1]
+        self._nr = past.size
+        self._times[: self._nr] = past["time"]
+        self._values[: self._nr] = past["values"]
+        for order, (ok, failed, refused) in enumerate(requests):
+            self.ok[order], self.failed[order], self.refused[order] = ok, failed, refused
+
     def add(self, snapshot: Snapshot) -> None:
         """Take what ``snapshot`` says about its instant. Time that goes back starts anew."""
         if self._nr and snapshot.time_ns < self._times[self._nr - 1]:
@@ -84,7 +71,7 @@ class Series:
         if self._nr == len(self._times):
             self._halve()
         self._times[self._nr] = snapshot.time_ns
-        self._values[self._nr] = figures(snapshot)
+        self._values[self._nr] = figures(snapshot.caches, snapshot.zones)
         self._nr += 1
         self.version += 1
 
