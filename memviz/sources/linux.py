@@ -38,6 +38,7 @@ from memviz.sources.linux_access import Access, LiveError, Rights, connect
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
 from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
+from memviz.sources.linux_texts import LiveTexts
 from memviz.sources.linux_trace import OVERHEAD, LiveTrace
 from memviz.sources.linux_tracefs import TraceFormatError
 
@@ -48,10 +49,9 @@ _SNAPSHOT_S: Final = 0.2
 _SAVED_S: Final = 0.2
 _TRACE_S: Final = 0.1
 _TURN_S: Final = 0.1
+_BEYOND_S: Final = 0.2
+"""So often something is swept that is not on the screen."""
 _TEXT_S: Final = 1.0
-_TYPES_S: Final = 2.0
-_TYPES_SHARE: Final = 0.001  # of one CPU
-_FIGURES_S: Final = 10.0
 _SAMPLE_FOR_S: Final = 0.02
 _EVENTS_MAX: Final = 20_000
 _OUTCOMES: Final = 16
@@ -88,28 +88,23 @@ class LinuxSource:
         self._due: dict[str, float] = {}
         self._snapshot_cost = 0.0
         self._cursor = 0
+        self._in_sight = np.zeros(0, np.intp)
+        self._sight_cursor = 0
         self._drained_at = self._begin
         self.event_count = 0
         """Page events that were traced so far."""
         self.sweeps = 0
         """Whole sweeps so far."""
-        self.zones: tuple[Zone, ...] = ()
-        self.caches: tuple[Cache, ...] = ()
-        self.types: procfs.PageTypes | None = None
-        self._counters: tuple[tuple[str, int], ...] = ()
         self._possible: tuple[int, ...] = ()
-        self._slab_figures: dict[str, dict[str, int]] = {}
-        self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
-        nr = max((zone.start_pfn + zone.spanned for zone in self._infos), default=0)
+        self._told = LiveTexts(self._access, self._missing)
         self._words = np.zeros(CHUNK, np.uint64)
-        self.frames = self._map(nr)
+        self.frames = self._map(self._told.nr)
         self.finder = CacheFinder(self.frames)
-        self._block_mt = np.full(-(-self.frames.nr // page.PAGEBLOCK_NR_PAGES), 255, np.uint8)
         self._trace: LiveTrace | None = None
         try:
             if tracing and self.frames.nr:
                 self._trace = self._traced(overhead)
-            self._texts()
+            self.read_texts()
             if self.frames.nr:
                 self._first_sweep(1 if rights in ("pkexec", "sudo") else 2)
         except BaseException:
@@ -149,7 +144,7 @@ class LinuxSource:
                 self._trace.begin()
             except LiveError as error:
                 self._untraced(error)
-        self._texts()
+        self.read_texts()
         self._swept()
 
     # -- working
@@ -163,7 +158,7 @@ class LinuxSource:
             self._drain_for_little()
         while self._budget() > 0 and time.monotonic() < end:
             if self._is_due("text", _TEXT_S):
-                self._texts()
+                self.read_texts()
             elif self.frames.nr:
                 self._look()
             else:
@@ -173,6 +168,11 @@ class LinuxSource:
         if self._budget() <= 0 and now < self._due.get("snapshot", 0.0) + wait:
             return False
         return self._is_due("snapshot", wait)
+
+    @property
+    def gaps(self) -> int:
+        """Times that something was not traced, or that events were lost."""
+        return self._trace.gaps if self._trace is not None else 0
 
     def _is_due(self, what: str, every: float) -> bool:
         now = time.monotonic()
@@ -223,8 +223,8 @@ class LinuxSource:
         changed = events[events["kind"] == trace.MM_PAGE_ALLOC_EXTFRAG]
         for row in changed[(changed["d"] & 1) != 0]:
             block = int(row["a"]) // page.PAGEBLOCK_NR_PAGES
-            if block < self._block_mt.size:
-                self._block_mt[block] = min(255, int(row["d"]) >> 8)
+            if block < self._told.block_mt.size:
+                self._told.block_mt[block] = min(255, int(row["d"]) >> 8)
         if not self._focus.bulk_events:
             events = events[events["kind"] > trace.LAST_BULK]
         if events.size:
@@ -237,6 +237,8 @@ class LinuxSource:
         touched = np.flatnonzero(self.frames.dirty)
         if 0 <= focused < room and self._is_due("focus", _SNAPSHOT_S):
             start, count = focused, UNIT
+        elif self._in_sight.size and not self._is_due("beyond", _BEYOND_S):
+            start, count = self._next_in_sight()
         elif touched.size and not self._is_due("turn", _TURN_S):
             first = int(touched[0])
             run = touched[: CHUNK // UNIT] - np.arange(min(touched.size, CHUNK // UNIT))
@@ -249,66 +251,32 @@ class LinuxSource:
             self._cursor = 0
             self._swept()
 
+    def _next_in_sight(self) -> tuple[int, int]:
+        """The next piece of what is on the screen: round and round."""
+        units = self._in_sight
+        self._sight_cursor %= units.size
+        chosen = units[self._sight_cursor : self._sight_cursor + CHUNK // UNIT]
+        run = int(np.count_nonzero(chosen - np.arange(chosen.size) == chosen[0]))
+        self._sight_cursor += run
+        return int(chosen[0]) * UNIT, run * UNIT
+
+    def _set_focus(self, focus: Focus) -> None:
+        if focus.sight != self._focus.sight:
+            seen = np.zeros(self.frames.dirty.size, np.bool_)
+            for first, end in focus.sight:
+                seen[max(0, first) // UNIT : -(-max(0, end) // UNIT)] = True
+            self._in_sight = np.flatnonzero(seen)
+            self._sight_cursor = 0
+        self._focus = focus
+
     def _swept(self) -> None:
         """A whole sweep is done: what only a whole sweep can tell."""
         self.sweeps += 1
-        gaps = self._trace.gaps if self._trace is not None else 0
-        self.frames.trusted = self._trace is not None and self._trace.following and gaps == self._gaps_before
-        self._gaps_before = gaps
+        self.frames.trusted = self._trace is not None and self._trace.following and self.gaps == self._gaps_before
+        self._gaps_before = self.gaps
         self.frames.find_unmanaged(self.zones)
         self.frames.find_listed(self.zones)
         self._possible = contiguity(self.frames.pages()).possible
-
-    def _texts(self) -> None:
-        """Read the text files; each may fail."""
-        try:
-            self._infos = procfs.parse_zoneinfo(self._access.text("zoneinfo"))
-            buddy = procfs.parse_buddyinfo(self._access.text("buddyinfo"))
-            self.types = self._types()
-            self.zones = procfs.zones_of(self._infos, buddy, self.types)
-            self._missing.pop("zones", None)
-        except (LiveError, procfs.ProcError) as error:
-            self._missing["zones"] = str(error)
-        try:
-            self.caches = self.finder.numbered(procfs.parse_slabinfo(self._access.text("slabinfo"), self._figures()))
-            self._missing.pop("slab caches", None)
-        except (LiveError, procfs.ProcError) as error:
-            self._missing["slab caches"] = str(error)
-        try:
-            self._counters = procfs.parse_counters(self._access.text("vmstat"))
-        except LiveError as error:
-            self._missing["counters"] = str(error)
-
-    def _types(self) -> procfs.PageTypes | None:
-        """What blocks are for. The kernel walks its free lists for that, with a lock held: not too often."""
-        if self.types is not None and not self._is_due("types", _TYPES_S):
-            return self.types
-        begin = time.process_time()
-        try:
-            types = procfs.parse_pagetypeinfo(self._access.text("pagetypeinfo"))
-        except (LiveError, procfs.ProcError) as error:
-            self._missing["migratetypes"] = str(error)
-            return None
-        self._due["types"] = time.monotonic() + max(_TYPES_S, (time.process_time() - begin) / _TYPES_SHARE)
-        self._missing.pop("migratetypes", None)
-        for info in self._infos:
-            blocks = types.blocks.get((info.node, info.name), {})
-            kinds = [name for name, count in blocks.items() if count]
-            # No file tells a block's type; but a zone whose blocks are all of one type does.
-            if len(kinds) == 1 and kinds[0] in page.MIGRATETYPE_NAMES:
-                first = info.start_pfn // page.PAGEBLOCK_NR_PAGES
-                last = -(-(info.start_pfn + info.spanned) // page.PAGEBLOCK_NR_PAGES)
-                self._block_mt[first:last] = page.MIGRATETYPE_NAMES.index(kinds[0])
-        return types
-
-    def _figures(self) -> dict[str, dict[str, int]]:
-        """Two small files for each cache: too many to read them every time."""
-        if self._is_due("figures", _FIGURES_S):
-            try:
-                self._slab_figures = self._access.slab_figures()
-            except LiveError:
-                self._slab_figures = {}
-        return self._slab_figures
 
     def follow(self, seconds: float) -> None:
         """Follow every slab object for so long, to learn which slabs are whose. Without a trace nothing happens."""
@@ -326,8 +294,7 @@ class LinuxSource:
         """Sweep everything now, whatever the budget says."""
         if self.frames.nr:
             sweep(self._access, self.frames, 1)
-        self._due.pop("types", None)
-        self._texts()
+        self._told.read(self.finder, everything=True)
         if self.frames.nr:
             self._swept()
 
@@ -343,7 +310,7 @@ class LinuxSource:
             elif isinstance(command, Pause):
                 self._state = "paused"
             elif isinstance(command, SetFocus):
-                self._focus = command.focus
+                self._set_focus(command.focus)
             elif not isinstance(command, Speed):
                 sentence, ok = self._acts.act(command)
         except LiveError as error:
@@ -352,7 +319,22 @@ class LinuxSource:
 
     def read_texts(self) -> None:
         """Read what the kernel tells as text now: zones, slab caches, counters."""
-        self._texts()
+        self._told.read(self.finder)
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """The newest that is known of each."""
+        return self._told.zones
+
+    @property
+    def caches(self) -> tuple[Cache, ...]:
+        """The newest that is known of each."""
+        return self._told.caches
+
+    @property
+    def types(self) -> procfs.PageTypes | None:
+        """What blocks are for; None: the kernel doesn't tell."""
+        return self._told.types
 
     def collect(self) -> list[Structured]:
         """Take in what was traced; returns the notable events since the last Snapshot."""
@@ -383,7 +365,7 @@ class LinuxSource:
         if self._trace is not None:
             lost = self._trace.lost
             notices += [self._trace.remark] if self._trace.remark else []
-        block_mt: U8 = self._block_mt.copy()
+        block_mt: U8 = self._told.block_mt[: -(-self.frames.nr // page.PAGEBLOCK_NR_PAGES)].copy()
         block_mt.flags.writeable = False
         found = Snapshot(
             seq=self._seq,
@@ -397,7 +379,7 @@ class LinuxSource:
             pageblock_mt=block_mt,
             possible=self._possible,
             caches=self.caches,
-            counters=self._counters,
+            counters=self._told.counters,
             lost_events=lost - self._lost_told,
             request=self._acts.anatomy,
             focus=self._focus,
@@ -419,7 +401,7 @@ class LinuxSource:
         owner = int(self.frames.owner[pfn])
         zone = next((z.name for z in self.zones if z.start_pfn <= pfn < z.start_pfn + z.spanned), "")
         block = pfn // page.PAGEBLOCK_NR_PAGES
-        kind = int(self._block_mt[block])
+        kind = int(self._told.block_mt[block])
         cache = int(self.frames.cache[pfn])
         name = next((one.name for one in self.caches if one.id == cache), "")
         who = f"slab {name}" if name else page.OWNER_NAMES[owner]

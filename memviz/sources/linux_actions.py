@@ -24,8 +24,13 @@ _OFF: Final = "Actions on this machine are off; start memviz with --actions to a
 class Machine(Protocol):
     """What actions need of the source."""
 
-    zones: tuple[Zone, ...]
-    caches: tuple[Cache, ...]
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """The newest that is known of each."""
+
+    @property
+    def caches(self) -> tuple[Cache, ...]:
+        """The newest that is known of each."""
 
     def read_texts(self) -> None:
         """Read what the kernel tells as text again."""

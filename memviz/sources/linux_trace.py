@@ -134,15 +134,19 @@ class LiveTrace:
             self._sampling = False
             self._access.trace_sample(False)
         if self._is_due("lost", _LOST_S):
-            lost = self._access.trace_lost()
-            if lost != self.lost:
-                self.lost = lost
-                self._forget()
+            self.find_lost()
         if self.budget.account(found, time.monotonic()) != self._following:
             self._follow(self.budget.on)
             found += self._read(now_ms)
             self._forget()
         return found
+
+    def find_lost(self) -> None:
+        """See whether events were lost. Raises LiveError."""
+        lost = self._access.trace_lost()
+        if lost != self.lost:
+            self.lost = lost
+            self._forget()
 
     def sample_due(self) -> bool:
         """Switch the events of every slab object on where it is time for that. True: read on in a moment."""
