@@ -106,7 +106,7 @@ def crc_of(arrays: Iterable[Flat], crc: int = 0) -> int:
     return crc
 
 
-def _four(of: Pages | Frames) -> tuple[U8, U8, U8, U32]:
+def _four(of: Pages | Frames) -> tuple[Flat, Flat, Flat, Flat]:
     return of.owner, of.order, of.flags, of.stamp
 
 
