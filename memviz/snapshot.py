@@ -280,6 +280,9 @@ class Focus(NamedTuple):
     """XArray id; -1: the largest."""
     pfn: int = -1
     bulk_events: bool = False
+    sight: tuple[tuple[int, int], ...] = ()
+    """Runs of page frames (first, one behind the last) that are on the screen; empty: all of memory. A source that
+    can't know everything at once looks there first."""
 
 
 class PageDetail(NamedTuple):
