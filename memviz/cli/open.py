@@ -40,7 +40,8 @@ _FOLDER = "memviz-out"
 @click.option(
     "--actions",
     is_flag=True,
-    help="With --live: compacting, shrinking a cache and asking for a huge page are possible; otherwise it only reads.",
+    help="With --live: memory can be compacted, a cache shrunk, caches dropped and a huge page asked for, each after a "
+    "question; otherwise it only reads.",
 )
 @click.option(
     "--folder",

@@ -140,7 +140,9 @@ def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:
 
 def this_machine(options: WindowOptions) -> Scenario:
     """The machine that this runs on, among the scenarios."""
-    summary = "The memory of the machine that you sit at, as its kernel tells it. It is only read."
+    summary = "The memory of the machine that you sit at, as its kernel tells it. " + (
+        "What is done to it is asked for first." if options.actions else "It is only read."
+    )
     question = "Which caches pin which blocks here, and what would it take to get huge pages?"
     make = partial(HostClient, live(options.actions))
     return Scenario(LIVE, "This machine", make, make, Entry(LIVE, "This machine", summary, question))
