@@ -305,14 +305,16 @@ class ExperimentPage(PageParts):
 
     def leave(self) -> None:
         """Uncover the window."""
-        self.hide()
         parent = self.parentWidget()
         if parent is not None:
-            parent.setFocus()
+            parent.setFocus()  # first: Qt would look for another place on a page that goes
+        self.hide()
 
     def focusNextPrevChild(self, next: bool) -> bool:
         """Tab stays on the page: what lies behind it can't be seen."""
         ring = [one for one in self.in_order() if one.isVisible() and one.isEnabled()]
+        if not ring:
+            return False
         at = -1
         for place, one in enumerate(ring):
             if one.hasFocus():

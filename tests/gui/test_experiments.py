@@ -156,7 +156,7 @@ def test_rows_and_choosers_choose_as_well(qtbot: QtBot, page: ExperimentPage) ->
 def test_tab_stays_on_the_page(qtbot: QtBot, page: ExperimentPage) -> None:
     page.open_button.setFocus()
     seen = []
-    for _ in range(12):
+    for _ in range(13):
         seen.append(page.focusWidget().objectName())
         qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Tab)
     assert seen[0] == seen[-1] == "experiment_open"
