@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from memviz.analysis.difference import Difference
 from memviz.gui.compare_side import Curve
+from memviz.gui.painting import painted
 from memviz.gui.panel import draw_empty
 from memviz.gui.render import heatmap_modes as modes
 from memviz.gui.render.curve import peaks
@@ -141,6 +142,7 @@ class Curves(QWidget):
     def _color(self, number: int) -> QColor:
         return self._theme.color(("chart.line", "chart.compaction")[number])
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw."""
         painter = QPainter(self)

@@ -11,6 +11,7 @@ from PySide6.QtCore import QEvent, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QSizePolicy, QSlider, QTableView, QToolButton, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
 
 _PRESS: Final = frozenset({Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter})
@@ -136,6 +137,7 @@ class ElidedLabel(QWidget):
         """Never narrower than the sample."""
         return self.sizeHint()
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the line."""
         font = self._theme.font(self._role)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import partial
 
 from PySide6.QtCore import QElapsedTimer, QObject, Slot
 
@@ -25,6 +26,7 @@ class Feed(QObject):
         self._shown_seq: dict[str, int] = {}
         for dock in docks.all.values():
             dock.visibilityChanged.connect(self._visibility_changed)
+            dock.broke.connect(partial(self._note, dock.view.title))
 
     @Slot()
     def show(self) -> None:
@@ -49,8 +51,11 @@ class Feed(QObject):
             except Exception:
                 # One broken panel must not take the window's other panels with it.
                 dock.fail()
-                self._session.trouble += f"{view.title}:\n{traceback.format_exc()}\n"
+                self._note(view.title, traceback.format_exc())
                 sys.excepthook(*sys.exc_info())
+
+    def _note(self, title: str, trouble: str) -> None:
+        self._session.trouble += f"{title}:\n{trouble}\n"
 
     def _waiting(self) -> Waiting:
         if self._session.snapshot is not None:

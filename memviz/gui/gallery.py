@@ -25,6 +25,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollA
 
 from memviz import resources
 from memviz.gui.controls import Button
+from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
 
 CARD_WIDTH: Final = 300
@@ -58,6 +59,7 @@ class Picture(QWidget):
         self.setFixedHeight(118)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw as much of the picture as fits, none of it distorted."""
         file = f"gallery/{self._name}-{self._theme.tokens.name}.png"
@@ -124,6 +126,7 @@ class Card(QFrame):
         row.addStretch(1)
         self.box.addLayout(row)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """A rounded panel; framed in colour while one of its buttons has the focus."""
         painter = QPainter(self)

@@ -7,6 +7,7 @@ from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from memviz.gui.controls import Button
+from memviz.gui.painting import painted
 from memviz.gui.panel import wrap
 from memviz.gui.theme import Theme
 from memviz.snapshot import Guide, Snapshot
@@ -107,6 +108,7 @@ class GuideBar(QWidget):
             return "The run stops by itself where there is something to see. The panel to look at gets a bright frame."
         return self.guide.say
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card, the headline, the words, and how far it is."""
         if self.guide is None:

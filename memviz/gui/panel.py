@@ -24,6 +24,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QToolTip, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
+from memviz.gui.painting import painted
 from memviz.gui.render.tables import Parts, Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -115,6 +116,7 @@ class PanelHeader(QWidget):
         """As wide as the buttons and the start of the title."""
         return QSize(self._row.minimumSize().width() + 40, HEADER_HEIGHT)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the two texts left of the first button."""
         painter = QPainter(self)
@@ -276,6 +278,8 @@ class PanelDock(QDockWidget):
 
     export_wanted = Signal(QPoint)
     """Somebody wants to know what can be taken out of it; where on the screen."""
+    broke = Signal(str)
+    """Something in it has failed while it painted itself: the traceback."""
 
     def __init__(self, view: View, parent: QWidget | None = None) -> None:
         super().__init__(view.title, parent)
@@ -322,6 +326,12 @@ class PanelDock(QDockWidget):
         self._body_box.addWidget(failed)
         self._failed_words = failed
 
+    def break_down(self, trouble: str) -> None:
+        """Something in it can't be painted."""
+        if not self.failed:
+            self.fail()
+            self.broke.emit(trouble)
+
     def try_again(self) -> None:
         """Give the view the next snapshot again."""
         self.failed = False
@@ -356,6 +366,7 @@ class PanelDock(QDockWidget):
         self.export_wanted.emit(event.globalPos())
         event.accept()
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card: the dock's own look is a box with a native title."""
         draw_card(self, self.theme, self._attention)
@@ -377,6 +388,7 @@ class CardFrame(QWidget):
         inner.addWidget(view)
         box.addLayout(inner, 1)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card."""
         draw_card(self, self.theme)

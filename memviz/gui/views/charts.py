@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent,
 from PySide6.QtWidgets import QWidget
 
 from memviz.gui.controls import Chooser
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render.curve import peaks
 from memviz.gui.render.history import History
@@ -155,6 +156,7 @@ class ChartsView(View):
 
     # -- drawing
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the chart."""
         painter = QPainter(self)

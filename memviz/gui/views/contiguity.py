@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render.contiguity import Contiguity, contiguity
 from memviz.gui.render.numbers import count, short_count
@@ -76,6 +77,7 @@ class ContiguityView(View):
 
     # -- drawing
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw columns, their numbers and the line in words."""
         painter = QPainter(self)

@@ -18,6 +18,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import lanes as render
 from memviz.gui.render.numbers import duration, instant
@@ -129,6 +130,7 @@ class CpuLanesView(View):
 
     # -- painting
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Lanes, words in them, grace periods, cursor, the axis."""
         painter = QPainter(self)

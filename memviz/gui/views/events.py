@@ -19,6 +19,7 @@ from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Chooser, Table, claims
+from memviz.gui.painting import painted
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render import tables
 from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, NOTABLE, EventFilter, EventLog, arguments_of, let_through
@@ -434,6 +435,7 @@ class EventTable(Table):
         super().__init__(view)
         self._view = view
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw rows, or why there are none."""
         super().paintEvent(event)

@@ -6,6 +6,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLineEdit, QSizePolicy, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
 
 
@@ -39,6 +40,7 @@ class ReadOut(QWidget):
         """As high as its line."""
         return QSize(200, 27)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """The line, cut with … at the right."""
         painter = QPainter(self)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.render.heatmap_modes import LegendEntry
 from memviz.gui.theme import Theme
 
@@ -127,6 +128,7 @@ class Legend(QWidget):
                 return True
         return super().event(event)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Swatches, names, shares, the focus."""
         painter = QPainter(self)

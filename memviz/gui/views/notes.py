@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTree
 
 from memviz.gui.controls import claims
 from memviz.gui.notes import RecordingNotes
+from memviz.gui.painting import painted
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render.numbers import seconds
 from memviz.gui.render.tables import Table
@@ -69,6 +70,7 @@ class _List(QTreeWidget):
         else:
             super().keyPressEvent(event)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """The rows, or why there are none."""
         super().paintEvent(event)

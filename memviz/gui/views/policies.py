@@ -10,6 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, Slider
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -179,6 +180,7 @@ class PoliciesView(View):
         for control in snapshot.controls:
             self.knobs[control.name].show_control(control)
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw why there is nothing."""
         if not self.switches and not self.knobs:

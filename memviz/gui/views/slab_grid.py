@@ -21,6 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QScrollBar, QToolButton, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import slab as render
 from memviz.gui.selection import Selection
@@ -220,6 +221,7 @@ class SlabGridView(View):
 
     # -- painting
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """The rows in sight and the line of signs."""
         painter = QPainter(self)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from memviz.gui.controls import Button
+from memviz.gui.painting import painted
 from memviz.gui.panel import wrap
 from memviz.gui.render.numbers import count, seconds
 from memviz.gui.session import Session
@@ -127,6 +128,7 @@ class StatusLine(QWidget):
             return f"{'watching' if state == 'running' else state}   {seconds(snapshot.time_ns)}"
         return f"{state}   {count(snapshot.ops)} operations   {seconds(snapshot.time_ns)}"
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw sign, sentence and figures."""
         theme = self._theme

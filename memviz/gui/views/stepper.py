@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from memviz.gui.controls import Button, Chooser
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -84,6 +85,7 @@ class CpuPane(QWidget):
         size = self.button.sizeHint()
         self.button.setGeometry(self.width() - size.width() - _PAD, 4, size.width(), size.height())
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw words and source."""
         painter = QPainter(self)

@@ -10,6 +10,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QTextBrowser, QVBoxLayout, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render.numbers import count, duration
 from memviz.gui.selection import Selection
@@ -64,6 +65,7 @@ class StoryView(View):
         super().theme_changed()
         self._write()
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw why there is no text."""
         if self.report is None:

@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render.curve import peaks
 from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, History, Marker
@@ -130,6 +131,7 @@ class TimelineView(View):
 
     # -- drawing
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw curve, markers, cursor."""
         painter = QPainter(self)

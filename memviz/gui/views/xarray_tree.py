@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import tree as render
 from memviz.gui.selection import Selection
@@ -213,6 +214,7 @@ class XArrayTreeView(View):
 
     # -- painting
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Edges, boxes, captions, what travels."""
         painter = QPainter(self)
