@@ -129,8 +129,16 @@ class Selection(QObject):
         """Select nothing."""
         self._set(Picked())
 
-    def look_at(self, *, cache: str | None = None, xarray: int | None = None, bulk_events: bool | None = None) -> None:
-        """Ask the source for the details of another cache or XArray, or for the bulk of events."""
+    def look_at(
+        self,
+        *,
+        cache: str | None = None,
+        xarray: int | None = None,
+        bulk_events: bool | None = None,
+        sight: tuple[tuple[int, int], ...] | None = None,
+    ) -> None:
+        """Ask the source for the details of another cache or XArray, for the bulk of events, or to look first at what
+        is on the screen."""
         focus = self.focus
         if cache is not None:
             focus = focus._replace(cache=cache)
@@ -138,6 +146,8 @@ class Selection(QObject):
             focus = focus._replace(xarray=xarray)
         if bulk_events is not None:
             focus = focus._replace(bulk_events=bulk_events)
+        if sight is not None:
+            focus = focus._replace(sight=sight)
         self._set_focus(focus)
 
     def _set(self, picked: Picked, remember: bool = True) -> None:

@@ -32,6 +32,9 @@ from memviz.snapshot import Snapshot
 
 LAYOUTS: Final = (("blocks", "blocks"), ("rows", "rows"), ("hilbert", "Hilbert curve"))
 
+_SIGHT_MS: Final = 200
+"""So long the camera must rest before the source is told what is seen."""
+
 BUDGET_S: Final = 0.006
 """Seconds a redraw that may go into sorting page frames into classes. A huge memory is sorted slice by slice."""
 
@@ -80,6 +83,10 @@ class HeatmapView(View):
         self._again.setSingleShot(True)
         self._again.setInterval(12)
         self._again.timeout.connect(self._sort)
+        self._sight = QTimer(self)
+        self._sight.setSingleShot(True)
+        self._sight.setInterval(_SIGHT_MS)
+        self._sight.timeout.connect(self._tell_sight)
         self._layout_of: tuple[object, ...] = ()
         self._request = -1
         self._counted_at = 0.0
@@ -98,6 +105,7 @@ class HeatmapView(View):
         self.map.hovered.connect(self._tell)
         self.map.boxed.connect(self._tell)
         self.map.moved.connect(self._camera_moved)
+        self.map.moved.connect(self._sight.start)
         self.map.focused.connect(self.update)
         self.legend.picked.connect(self.single_out)
         self.go_to.wanted.connect(self.go_to_text)
@@ -228,6 +236,11 @@ class HeatmapView(View):
     def hideEvent(self, event: QHideEvent) -> None:
         """Nothing goes on while nobody sees it."""
         self._again.stop()
+        self._sight.stop()
+
+    def _tell_sight(self) -> None:
+        """The camera rests: what it sees is what the source should know best."""
+        self.selection.look_at(sight=self.map.sight())
 
     def _show_legend(self) -> None:
         if self.snapshot is None or not self.pyramid.complete:

@@ -33,11 +33,13 @@ from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
 from memviz.gui.views.heatmap_minimap import Minimap
-from memviz.kernel.page import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER
+from memviz.kernel.page import MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER
 from memviz.snapshot import Pages
 
 GLOW_MS: Final = 1600
 ZOOM_STEP: Final = 1.6
+_UNIT: Final = 1 << MAX_PAGE_ORDER
+_SAMPLES: Final = 64  # cells across and down that are looked at to know what is seen
 
 
 class _Drag(Enum):
@@ -143,6 +145,22 @@ class HeatmapMap(QWidget):
             self.camera = camera
             self.moved.emit()
             self.update()
+
+    def sight(self) -> tuple[tuple[int, int], ...]:
+        """Runs of page frames that are seen, to the unit of the largest block; empty: all of them are."""
+        if self.layout_ is None or self.camera.zoom <= 1.0:
+            return ()
+        left, top, right, bottom = self.image.visible()
+        xs = np.linspace(left * self.layout_.width, right * self.layout_.width - 1, _SAMPLES).astype(int).tolist()
+        ys = np.linspace(top * self.layout_.height, bottom * self.layout_.height - 1, _SAMPLES).astype(int).tolist()
+        units = sorted({pfn // _UNIT for y in ys for x in xs if (pfn := self.layout_.pfn(x, y)) >= 0})
+        runs: list[tuple[int, int]] = []
+        for unit in units:
+            if runs and runs[-1][1] == unit * _UNIT:
+                runs[-1] = (runs[-1][0], (unit + 1) * _UNIT)
+            else:
+                runs.append((unit * _UNIT, (unit + 1) * _UNIT))
+        return tuple(runs)
 
     def _largest_zoom(self) -> float:
         return largest_zoom(self.layout_, self.width(), self.height()) if self.layout_ is not None else 1.0

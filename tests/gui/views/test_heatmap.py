@@ -355,3 +355,16 @@ def test_a_huge_memory_is_sorted_slice_by_slice(
     qtbot.waitUntil(lambda: not view._again.isActive(), timeout=5000)
     assert view.pyramid.complete
     assert np.array_equal(view.pyramid.counts, np.bincount(source.owner, minlength=256))
+
+
+def test_what_the_camera_rests_on_is_told_to_the_source(qtbot: QtBot, view: HeatmapView, selection: Selection) -> None:
+    assert view.map.sight() == ()
+    view.map.show_pfn(5000, 8.0)
+    qtbot.waitUntil(lambda: bool(selection.focus.sight))
+    runs = selection.focus.sight
+    assert any(first <= 5000 < end for first, end in runs)
+    assert sum(end - first for first, end in runs) < NR, "not all of memory"
+    seen = {view.map.pfn_at(QPointF(x, y)) for x in (5, 350, 690) for y in (5, 200, 390)}
+    assert all(any(first <= pfn < end for first, end in runs) for pfn in seen if pfn >= 0)
+    view.map.fit()
+    qtbot.waitUntil(lambda: selection.focus.sight == ())
