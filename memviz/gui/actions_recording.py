@@ -21,7 +21,7 @@ def _jumps(to: Literal["failure", "defragmentation", "grace period"], words: str
         ),
         Act(
             f"last_{ident}",
-            f"Last {words}",
+            f"Previous {words}",
             "Recording",
             lambda window: window.recordings.jump(to, False),
             (f"Shift+{key}",),
@@ -119,7 +119,7 @@ RECORDING: Final[tuple[Act, ...]] = (
     ),
     Act(
         "last_note",
-        "Last note",
+        "Previous note",
         "Recording",
         lambda w: w.recordings.jump_note(False),
         ("Ctrl+,",),

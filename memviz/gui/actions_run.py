@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from memviz.gui.act import Act
+from memviz.gui.render.numbers import bytes_of_frames
 
 
 def _request(order: int) -> Act:
@@ -13,7 +14,7 @@ def _request(order: int) -> Act:
         f"Request order {order}",
         "Memory/Request another order",
         lambda window: window.request_order(order),
-        tip=f"Ask for {1 << order} contiguous page frames and tell how that went.",
+        tip=f"Ask for {bytes_of_frames(1 << order)} in one piece, {1 << order:,} page frames, and tell how that went.",
         to_memory=True,
         virtual=True,
     )
@@ -113,7 +114,7 @@ MEMORY: Final[tuple[Act, ...]] = (
         "Memory",
         lambda w: w.request_order(),
         ("R",),
-        "Ask for a block of contiguous memory and tell how that went.",
+        "Ask for a block of memory in one piece, and tell how that went.",
         "blocks",
         to_memory=True,
     ),

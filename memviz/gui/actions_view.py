@@ -52,7 +52,7 @@ VIEW: Final[tuple[Act, ...]] = (
     ),
     Act(
         "last_panel",
-        "Last panel",
+        "Previous panel",
         "View",
         lambda w: w.docks.next_panel(-1),
         ("Shift+F6",),
