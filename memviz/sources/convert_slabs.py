@@ -58,8 +58,10 @@ def slabs_and_objects(slub: Slub, name: str) -> tuple[Structured, U8]:
 
 
 def content(slub: Slub, addr: int) -> object:
-    """What the constructor made for the object at ``addr``, in use or not; None when no slab is there."""
+    """What the constructor made for the object at ``addr``, in use or not; None when there is no object."""
     slab = slub.slab_of_page.get(addr >> PAGE_SHIFT)
     if slab is None or not slab.contents:
         return None
-    return slab.contents[(addr - (slab.pfn << PAGE_SHIFT)) // slab.cache.size]
+    number = (addr - (slab.pfn << PAGE_SHIFT)) // slab.cache.size
+    # Another slab may be there by now, of larger objects, with a rest behind its last one.
+    return slab.contents[number] if number < len(slab.contents) else None
