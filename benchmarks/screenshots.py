@@ -45,6 +45,7 @@ class Here:
     failure = ""
     report = ""
     alive = True
+    gone = True
 
     def __init__(self, source: SimulationSource) -> None:
         self.source = source
@@ -62,6 +63,9 @@ class Here:
         self._number += 1
         self.source.command(self._number, command)
         return self._number
+
+    def leave(self) -> None:
+        """Nothing to end."""
 
     def close(self) -> None:
         """Nothing to end."""

@@ -49,6 +49,7 @@ class Here:
     failure = ""
     report = ""
     alive = True
+    gone = True
 
     def __init__(self, source: LinuxSource) -> None:
         self.source = source
@@ -70,9 +71,14 @@ class Here:
         self.source.command(self._number, command)
         return self._number
 
-    def close(self) -> None:
+    gone = True
+
+    def leave(self) -> None:
         """End."""
         self.source.close()
+
+    def close(self) -> None:
+        """It has ended."""
 
 
 @pytest.fixture
