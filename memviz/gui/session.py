@@ -33,6 +33,7 @@ from memviz.sources.base import (
 )
 
 PULL_MS: Final = 16
+FAREWELL_MS: Final = 50
 SPEEDS: Final = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 0)
 """Steps of the speed slider, operations a second; 0, the last, is as fast as it can."""
 
@@ -55,6 +56,13 @@ class Client(Protocol):
 
     def send(self, command: Command) -> int:
         """Send a command; returns its number."""
+
+    def leave(self) -> None:
+        """End the source, without waiting for it."""
+
+    @property
+    def gone(self) -> bool:
+        """After ``leave``: nothing is left of it."""
 
     def close(self) -> None:
         """End the source; waits a bounded time."""
@@ -90,18 +98,27 @@ class Session(QObject):
         self._speed_wanted: int | None = None
         self._last_seq = -1
         self._wound = 0
-        self._figures = -1
+        self._figures = (-1, 0)
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(PULL_MS)
         self._timer.timeout.connect(self.pull)
+        self._leaving: list[Client] = []
+        self._farewell = QTimer(self)
+        self._farewell.setInterval(FAREWELL_MS)
+        self._farewell.timeout.connect(self._see_off)
         selection.focus_changed.connect(self._send_focus)
 
     # -- the source
 
     def open(self, make: Callable[[], Client]) -> None:
-        """End the source that is there, and start the one that ``make`` makes."""
-        self.close()
+        """End the source that is there, and start the one that ``make`` makes. Waits for neither, unless a recording
+        has to be finished first: it may be what is opened.
+        """
+        if self.recording:
+            self.close()
+        else:
+            self._leave()
         self.snapshot = None
         self.history.clear()
         self.series.clear()
@@ -116,7 +133,7 @@ class Session(QObject):
         self._speed_wanted = None
         self._last_seq = -1
         self._wound = 0
-        self._figures = -1
+        self._figures = (-1, 0)
         self.selection.clear()
         self.client = make()
         self.client.start()
@@ -126,11 +143,25 @@ class Session(QObject):
         self.changed.emit()
 
     def close(self) -> None:
-        """End the source. Waits a bounded time for its process."""
+        """End the source. Waits a bounded time for its process, and for those that were left before."""
+        self._leave()
+        for client in self._leaving:
+            client.close()
+        self._see_off()
+
+    def _leave(self) -> None:
+        """End the source; somebody looks after its process until that has ended."""
         self._timer.stop()
         if self.client is not None:
-            self.client.close()
+            self.client.leave()
+            self._leaving.append(self.client)
             self.client = None
+            self._farewell.start()
+
+    def _see_off(self) -> None:
+        self._leaving = [client for client in self._leaving if not client.gone]
+        if not self._leaving:
+            self._farewell.stop()
 
     def pull(self) -> None:
         """Take the newest snapshot, if there is one. The timer calls this."""
@@ -161,8 +192,8 @@ class Session(QObject):
                 self.log.clear()  # what comes now are the events before the instant that it was wound to
             if snapshot.playback is None:
                 self.series.add(snapshot)
-            elif snapshot.past_figures.size != self._figures:
-                self._figures = snapshot.past_figures.size
+            elif self._figures != (known := (snapshot.past_figures.size, len(snapshot.past_requests))):
+                self._figures = known
                 self.series.load(snapshot.past_figures, snapshot.past_requests)
             self.log.add(snapshot.events, snapshot.lost_events)
             self.names = Names.of(snapshot)

@@ -56,6 +56,7 @@ class HostClient:
         self._asked = False
         self._number = 0
         self._closed = False
+        self._patience = 0.0
         self.last: Snapshot | None = None
         """The newest Snapshot; stays when the host is gone."""
         self.failure = ""
@@ -134,20 +135,36 @@ class HostClient:
         self._post(COMMAND, self._number, command)
         return self._number
 
-    def close(self) -> None:
-        """End the host and give everything back; ``last`` stays. A host that does not go by itself is killed."""
-        self._closed = True
-        self._hang_up()
+    def leave(self) -> None:
+        """End the host without waiting for it: ``gone`` says when everything was given back; ``close`` may be called
+        too.
+        """
+        if not self._closed:
+            self._closed = True
+            self._patience = time.monotonic() + _CLOSE_S
+            self._hang_up()
+
+    @property
+    def gone(self) -> bool:
+        """After ``leave``: the host has ended. One that does not go by itself is killed."""
         if self._process is not None:
-            try:
-                self._process.wait(_CLOSE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            if self._process.poll() is None:
+                if time.monotonic() > self._patience:
+                    self._process.kill()
+                return False
             self._process = None
         if self._stderr >= 0:
             os.close(self._stderr)
             self._stderr = -1
+        return True
+
+    def close(self) -> None:
+        """End the host and give everything back; ``last`` stays. A host that does not go by itself is killed."""
+        self.leave()
+        while not self.gone:
+            assert self._process is not None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.01, self._patience - time.monotonic()))
 
     def __enter__(self) -> HostClient:
         self.start()

@@ -36,6 +36,15 @@ class FakeClient:
             self.source.command(len(self.sent), command)
         return len(self.sent)
 
+    def leave(self) -> None:
+        """End; it is gone at once."""
+        self.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self.closed
+
     def close(self) -> None:
         """End."""
         self.alive = False

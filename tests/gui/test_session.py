@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
@@ -159,3 +160,47 @@ def test_speed_reaches_the_source(qtbot: QtBot, client: FakeClient) -> None:
     assert client.sent[-1] == Speed(3000)
     assert session.speed == 3000
     session.close()
+
+
+class Slow(FakeClient):
+    """Takes its time to go."""
+
+    lingers = True
+
+    @property
+    def gone(self) -> bool:
+        return self.closed and not self.lingers
+
+    def close(self) -> None:
+        super().close()
+        self.waited = True
+
+    def leave(self) -> None:
+        super().close()
+
+    waited = False
+
+
+def test_nobody_waits_for_a_source_that_takes_its_time_to_go(qtbot: QtBot) -> None:
+    session, slow = Session(Selection()), Slow()
+    session.open(lambda: slow)
+    session.pull()
+    session.open(FakeClient)
+    assert slow.closed
+    assert not slow.waited
+    session.pull()
+    assert session.snapshot is not None, "the next one is shown meanwhile"
+    assert session.findChildren(QTimer)[1].isActive(), "somebody sees the other off"
+    slow.lingers = False
+    qtbot.waitUntil(lambda: not session.findChildren(QTimer)[1].isActive())
+    session.close()
+
+
+def test_the_end_of_the_window_waits_for_all_that_were_left(qtbot: QtBot) -> None:
+    session, slow = Session(Selection()), Slow()
+    session.open(lambda: slow)
+    session.open(FakeClient)
+    slow.lingers = False
+    session.close()
+    assert slow.waited or slow.gone
+    assert not any(timer.isActive() for timer in session.findChildren(QTimer))

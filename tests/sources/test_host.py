@@ -224,6 +224,28 @@ def test_closing_leaves_no_process_descriptor_memory_or_thread() -> None:
     assert (len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()) == before
 
 
+@pytest.mark.parametrize("hanging", [False, True], ids=["working", "hanging"])
+def test_leaving_waits_for_nobody_and_leaves_nothing(hanging: bool) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    client = HostClient(counting(frames=1 << 16, running=True))
+    client.start()
+    next_snapshot(client)
+    if hanging:
+        os.kill(client.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    client.leave()
+    client.leave()
+    if hanging:
+        assert not client.gone
+    assert time.monotonic() - begin < 0.5
+    while not client.gone:
+        time.sleep(0.01)  # as a timer would look
+        assert time.monotonic() - begin < 10
+    client.close()
+    assert client.failure == ""
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["working", "hanging"])
 def test_killed_window_leaves_no_process(stopped: bool) -> None:
     program = (
