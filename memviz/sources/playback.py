@@ -61,7 +61,6 @@ class PlaybackSource:
         self._gaps = self._reader.gaps()
         self._left_out = _joined([*self._reader.gaps("events"), *self._reader.gaps("lanes")])
         self._figures = PastFigures(self._reader)
-        self._requests = self._reader.requests()
         self._repeatable = "origin" in self._reader.meta
 
     def close(self) -> None:
@@ -233,7 +232,7 @@ class PlaybackSource:
             past=self._past,
             past_events=self._past_events,
             past_figures=self._figures.known,
-            past_requests=self._requests,
+            past_requests=self._figures.requests,
         )
 
     def _playback(self) -> Playback:

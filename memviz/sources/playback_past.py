@@ -30,13 +30,19 @@ class PastFigures:
         self.known: Structured = np.zeros(0, FIGURES_DTYPE)
         """FIGURES_DTYPE, in the order of time."""
 
+        self.requests: tuple[tuple[int, int, int], ...] = ()
+        """For every order: requests that succeeded, that failed, failed allocations. They are counted last."""
+
     @property
     def complete(self) -> bool:
         """All of it was read."""
-        return not self._left
+        return bool(self.requests)
 
     def work(self, seconds: float) -> bool:
-        """Read for so long. Whether ``known`` is another now."""
+        """Read for so long. Whether something is known that was not before."""
+        if not self._left and not self.requests:
+            self.requests = self._reader.requests()
+            return True
         end = time.monotonic() + seconds
         while self._left and time.monotonic() < end:
             time_ns, small = self._reader.small(self._left.pop())
