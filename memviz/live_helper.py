@@ -21,6 +21,7 @@ import select
 import struct
 import sys
 import time
+import zlib
 from typing import Any, BinaryIO, Final
 
 PROC: Final = "/proc"
@@ -32,6 +33,8 @@ FILES: Final = {
     "vmstat": "/proc/vmstat",
     "meminfo": "/proc/meminfo",
     "iomem": "/proc/iomem",
+    "hostname": "/proc/sys/kernel/hostname",
+    "osrelease": "/proc/sys/kernel/osrelease",
     "extfrag_index": "/sys/kernel/debug/extfrag/extfrag_index",
     "unusable_index": "/sys/kernel/debug/extfrag/unusable_index",
 }
@@ -428,7 +431,8 @@ def _answer(kernel: Kernel, call: str, arguments: list[Any]) -> tuple[bytes, byt
     if call == "read":
         return b"D", kernel.read(str(arguments[0]))
     if call == "page_words":
-        return b"D", kernel.page_words(int(arguments[0]), int(arguments[1]), str(arguments[2]))
+        data = kernel.page_words(int(arguments[0]), int(arguments[1]), str(arguments[2]))
+        return b"D", zlib.compress(data, 1) if len(arguments) > 3 else data
     if call == "page_owner":
         return b"D", kernel.page_owner(int(arguments[0]))
     if call == "trace_read":

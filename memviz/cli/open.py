@@ -38,6 +38,9 @@ _FOLDER = "memviz-out"
 )
 @click.option("--live", is_flag=True, help="Open the window on the machine that this runs on.")
 @click.option(
+    "--host", default="", metavar="HOST", help="With --live: another machine, over ssh; it needs python3 only."
+)
+@click.option(
     "--actions",
     is_flag=True,
     help="With --live: memory can be compacted, a cache shrunk, caches dropped and a huge page asked for, each after a "
@@ -58,6 +61,7 @@ def command(
     after: float,
     scripted: bool,
     live: bool,
+    host: str,
     actions: bool,
     folder: Path,
 ) -> int:
@@ -73,10 +77,12 @@ def command(
     """
     if scenario == options.REAL_TRACE:
         raise click.UsageError("real-trace has no window yet: use memviz run real-trace")
+    if host and not live:
+        raise click.UsageError("--host belongs to --live: say memviz --live --host HOST")
     if actions and not live:
         raise click.UsageError("--actions belongs to --live: a scenario's machine may always be acted upon")
     if live:
-        return _live(scenario, screenshot, after, actions)
+        return _live(scenario, screenshot, after, actions, host)
     name = scenario or options.DEFAULT_SCENARIO
     # Wrong input is told here, before anything opens, in one line.
     if race.is_race(name):
@@ -103,15 +109,15 @@ def command(
     return code
 
 
-def _live(scenario: str, screenshot: Path | None, after: float, actions: bool) -> int:
-    """The window on this machine."""
+def _live(scenario: str, screenshot: Path | None, after: float, actions: bool, host: str) -> int:
+    """The window on this machine, or on ``host``."""
     if scenario:
         raise click.UsageError(f"--live is this machine, {scenario!r} a scenario: open one of them")
     if not _has_display():
         if screenshot is None:
             raise click.UsageError("there is no display here: use memviz report --live, or --screenshot FILE")
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    return _window(LIVE, None, None, screenshot, after, False, actions)
+    return _window(LIVE, None, None, screenshot, after, False, actions, host)
 
 
 def _report(name: str, seed: int | None, memory_mib: int | None) -> str:
@@ -134,6 +140,7 @@ def _window(
     after: float,
     scripted: bool,
     actions: bool = False,
+    host: str = "",
 ) -> int:
     """Open the window; Qt is loaded here and nowhere before. Returns its exit code."""
     from memviz.gui.app import WindowOptions, run_window
@@ -147,5 +154,6 @@ def _window(
             after=after,
             scripted=scripted,
             actions=actions,
+            host=host,
         )
     )

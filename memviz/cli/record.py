@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -40,6 +41,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
 @click.command("record")
 @click.option("--live", is_flag=True, help="The machine that this runs on.")
 @click.option(
+    "--host", default="", metavar="HOST", help="With --live: another machine, over ssh; it needs python3 only."
+)
+@click.option(
     "-o",
     "output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -58,9 +62,21 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
     show_default=True,
     help="How to get the right to read page flags, when you are not root; auto asks for none.",
 )
+@click.option(
+    "--every-event",
+    is_flag=True,
+    help="Follow every page frame; otherwise events are sampled where programs would pay more than 1.5 % for them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what became of it as JSON.")
 def command(
-    live: bool, output: Path | None, seconds: float | None, max_mb: float | None, rights: str, as_json: bool
+    live: bool,
+    host: str,
+    output: Path | None,
+    seconds: float | None,
+    max_mb: float | None,
+    rights: str,
+    every_event: bool,
+    as_json: bool,
 ) -> None:
     """Record this machine's memory into a .memviz file; needs no display and no Qt.
 
@@ -69,17 +85,20 @@ def command(
     \b
     Example: sudo memviz record --live -o box.memviz --for 60s
              ssh box sudo memviz record --live --for 1h --max-mb 200
+             memviz record --live --host root@box --for 60s
     """
     if not live:
         raise click.UsageError("say what to record: --live is this machine; for a scenario use memviz run --record")
     from memviz.sources.linux import LinuxSource
+    from memviz.sources.linux_trace import OVERHEAD
     from memviz.sources.recorded import RecordedSource
 
-    path = output or Path(f"{os.uname().nodename}-{time.strftime('%Y%m%d-%H%M%S')}.memviz")
+    path = output or Path(f"{host.rpartition('@')[2] or os.uname().nodename}-{time.strftime('%Y%m%d-%H%M%S')}.memviz")
     stop = threading.Event()
     handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        live_source = LinuxSource(rights=rights)  # type: ignore[arg-type]  # click has checked it
+        overhead = math.inf if every_event else OVERHEAD
+        live_source = LinuxSource(rights=rights, host=host, overhead=overhead)  # type: ignore[arg-type]  # checked
         source = RecordedSource(live_source)
         try:
             source.start(str(path))

@@ -9,6 +9,9 @@ from memviz.cli.options import Failed
 
 @click.command("report")
 @click.option("--live", is_flag=True, help="Of the machine that this runs on.")
+@click.option(
+    "--host", default="", metavar="HOST", help="With --live: another machine, over ssh; it needs python3 only."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--watch",
@@ -24,21 +27,21 @@ from memviz.cli.options import Failed
     show_default=True,
     help="How to get the right to read page flags, when you are not root; auto asks for none.",
 )
-def command(live: bool, as_json: bool, watch: float, rights: str) -> None:
+def command(live: bool, host: str, as_json: bool, watch: float, rights: str) -> None:
     """Report who pins the pageblocks of this machine, and what it would take to get blocks back.
 
     Reads only. Without the rights to read page flags it tells what can be seen without, and how to get the rest.
 
     \b
     Example: sudo memviz report --live
-             ssh box sudo memviz report --live --json
+             memviz report --live --host root@box --json
     """
     if not live:
         raise click.UsageError("say what to report on: --live is this machine; for a scenario use memviz run")
     from memviz.sources.linux import LinuxSource
     from memviz.sources.linux_report import live_report
 
-    source = LinuxSource(rights=rights, tracing=watch > 0)  # type: ignore[arg-type]  # click has checked it
+    source = LinuxSource(rights=rights, tracing=watch > 0, host=host)  # type: ignore[arg-type]  # click has checked it
     try:
         found = live_report(source, watch)
     finally:

@@ -49,6 +49,8 @@ class WindowOptions:
     """Write a picture of the window to this file, and exit."""
     after: float = 8.0
     """Seconds after which the picture is taken."""
+    host: str = ""
+    """The machine to look at over ssh instead of this one."""
     actions: bool = False
     """This machine may be acted upon, not only read."""
     scripted: bool = False
@@ -144,8 +146,9 @@ def this_machine(options: WindowOptions) -> Scenario:
         "What is done to it is asked for first." if options.actions else "It is only read."
     )
     question = "Which caches pin which blocks here, and what would it take to get huge pages?"
-    make = partial(HostClient, live(options.actions))
-    return Scenario(LIVE, "This machine", make, make, Entry(LIVE, "This machine", summary, question))
+    make = partial(HostClient, live(options.actions, options.host))
+    title = options.host or "This machine"
+    return Scenario(LIVE, title, make, make, Entry(LIVE, title, summary, question))
 
 
 def list_races(options: WindowOptions) -> list[Scenario]:

@@ -267,11 +267,14 @@ LIVE: Final = "this-machine"
 """What the machine that memviz runs on is called where a scenario could be named."""
 
 
-def live(actions: bool = False) -> SourceSpec:
+def live(actions: bool = False, host: str = "") -> SourceSpec:
     """The spec of the machine that this runs on. Who is not root is asked for rights, where polkit can ask.
 
     ``actions``: it may be compacted, caches shrunk, a huge page asked for; otherwise it is only read.
+    ``host``: another machine, over ssh.
     """
+    if host:
+        return SourceSpec("memviz.sources.linux:LinuxSource", {"host": host, "actions": actions})
     rights = "pkexec" if os.geteuid() != 0 and shutil.which("pkexec") else "auto"
     return SourceSpec("memviz.sources.linux:LinuxSource", {"rights": rights, "actions": actions})
 

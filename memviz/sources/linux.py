@@ -37,6 +37,7 @@ from memviz.sources.base import (
 from memviz.sources.linux_access import Access, LiveError, Rights, connect
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
+from memviz.sources.linux_remote import connect_to
 from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
 from memviz.sources.linux_texts import LiveTexts
 from memviz.sources.linux_trace import OVERHEAD, LiveTrace
@@ -68,12 +69,13 @@ class LinuxSource:
         share: float = SHARE,
         access: Access | None = None,
         overhead: float = OVERHEAD,
+        host: str = "",
     ) -> None:
         """``share``: of one CPU, for all that this does. ``overhead``: of the time that programs run, what tracing
-        may cost them; where it would cost more, events are sampled."""
-        self.title = "This machine"
+        may cost them; where it would cost more, events are sampled. ``host``: another machine, over ssh."""
+        self.title = host or "This machine"
         self._missing: dict[str, str] = {}
-        self._access = access if access is not None else self._connect(rights, actions)
+        self._access = access if access is not None else self._connect(rights, actions, host)
         self._acts = Actions(self, self._access, actions)
         self._share = share
         self._begin = time.monotonic()
@@ -106,7 +108,7 @@ class LinuxSource:
                 self._trace = self._traced(overhead)
             self.read_texts()
             if self.frames.nr:
-                self._first_sweep(1 if rights in ("pkexec", "sudo") else 2)
+                self._first_sweep(1 if host or rights in ("pkexec", "sudo") else 2)
         except BaseException:
             self._access.close()  # a trace instance would outlive us
             raise
@@ -114,7 +116,9 @@ class LinuxSource:
 
     # -- making it
 
-    def _connect(self, rights: Rights, actions: bool) -> Access:
+    def _connect(self, rights: Rights, actions: bool, host: str) -> Access:
+        if host:
+            return connect_to(host, rights, actions)
         try:
             return connect(rights, actions)
         except LiveError as error:
@@ -335,6 +339,13 @@ class LinuxSource:
     def types(self) -> procfs.PageTypes | None:
         """What blocks are for; None: the kernel doesn't tell."""
         return self._told.types
+
+    def told(self, name: str) -> str:
+        """The first line of one of ``live_helper.FILES``; empty where it can't be read."""
+        try:
+            return self._access.text(name).partition("\n")[0]
+        except LiveError:
+            return ""
 
     def collect(self) -> list[Structured]:
         """Take in what was traced; returns the notable events since the last Snapshot."""

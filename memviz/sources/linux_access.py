@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -200,9 +201,11 @@ class Direct:
 class Helper:
     """The kernel, read by a helper with rights at the other end of two pipes."""
 
-    def __init__(self, command: list[str], patience: float = _PASSWORD_S) -> None:
-        """Start it. ``patience``: seconds that a person may take over a password."""
+    def __init__(self, command: list[str], patience: float = _PASSWORD_S, program: bytes = b"", host: str = "") -> None:
+        """Start it. ``patience``: seconds that a person may take over a password. ``program``: what it reads before
+        any request. ``host``: on which machine it runs; empty: on this one."""
         self._name = Path(command[0]).name
+        self._host = host
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -213,11 +216,21 @@ class Helper:
             ) from error
         self._patience = patience
         try:
-            self._call("read", "vmstat")  # asks for the password, if it must
+            self._begin(program)  # asks for the password, if it must
         except LiveError:
             self.close()
             raise
         self._patience = _ANSWER_S
+
+    def _begin(self, program: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            view = memoryview(program)
+            while view:
+                view = view[os.write(self._process.stdin.fileno(), view) :]
+        except BrokenPipeError as error:
+            raise LiveError(self._gone()) from error
+        self._call("read", "vmstat")
 
     def _call(self, *request: object) -> bytes:
         process = self._process
@@ -227,7 +240,7 @@ class Helper:
             live_helper.send(process.stdin, b"R", json.dumps(request).encode())  # type: ignore[arg-type]  # unbuffered
             kind, length = live_helper.BLOCK.unpack(self._exactly(live_helper.BLOCK.size))
             if length > 2 * live_helper.BLOCK_MAX or kind not in (b"D", b"J", b"E"):
-                raise LiveError(f"{self._name} answers with garbage; install memviz and its helper together")
+                raise LiveError(self._garbage(live_helper.BLOCK.pack(kind, length)))
             data = self._exactly(length)
         except (BrokenPipeError, EOFError) as error:
             raise LiveError(self._gone()) from error
@@ -245,23 +258,42 @@ class Helper:
         while len(data) < count:
             if not select.select([fd], [], [], max(0.0, end - time.monotonic()))[0]:
                 self._process.kill()
-                raise LiveError(f"{self._name} has not answered for {self._patience:.0f} s; open this machine again")
+                who = self._host or self._name
+                raise LiveError(f"{who} has not answered for {self._patience:.0f} s; open the machine again")
             part = os.read(fd, count - len(data))
             if not part:
                 raise EOFError
             data += part
         return bytes(data)
 
+    def _garbage(self, head: bytes) -> str:
+        if not self._host:
+            return f"{self._name} answers with garbage; install memviz and its helper together"
+        said = head + os.read(self._process.stdout.fileno(), 200) if self._process.stdout is not None else head
+        line = said.decode(errors="replace").splitlines()[0]
+        return f"{self._host} says {line!r} before anything else; its shell must print nothing where nobody types"
+
     def _gone(self) -> str:
         assert self._process.stderr is not None
         code = self._process.wait()
         said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
         why = f": {said[-1]}" if said else ""
+        if self._host:
+            return self._host_gone(code, why)
         if self._name == "pkexec" and code in (126, 127):
             return f"polkit gave memviz no rights to read this machine's memory map{why}; ask again, or use sudo"
         if self._name == "sudo" and code == 1:
             return f"sudo gave memviz no rights to read this machine's memory map{why}; run sudo -v first"
         return f"the helper that reads this machine has ended (exit code {code}){why}; open this machine again"
+
+    def _host_gone(self, code: int, why: str) -> str:
+        if code == 127:
+            return f"{self._host} has no python3{why}; install it there, or look at a recording that was made there"
+        if "sudo:" in why:
+            return f"sudo on {self._host} gave no rights{why}; use root@HOST, or allow it without a password"
+        if code == 255:
+            return f"{self._host} cannot be reached{why}; try ssh {self._host} in a terminal first"
+        return f"the helper on {self._host} has ended (exit code {code}){why}; open it again"
 
     def text(self, name: str) -> str:
         """As ``Access``."""
@@ -284,7 +316,9 @@ class Helper:
         return done
 
     def page_words(self, start: int, count: int, what: str) -> U64:
-        """As ``Access``."""
+        """As ``Access``. Packed on a long way: flags repeat themselves."""
+        if self._host:
+            return np.frombuffer(zlib.decompress(self._call("page_words", start, count, what, True)), "<u8")
         return np.frombuffer(self._call("page_words", start, count, what), "<u8")
 
     def page_owner(self, pfn: int) -> str:
@@ -309,7 +343,7 @@ class Helper:
 
     def trace_ready(self) -> bool:
         """As ``Access``."""
-        return bool(json.loads(self._call("trace_ready")))
+        return not self._host and bool(json.loads(self._call("trace_ready")))
 
     def trace_lost(self) -> int:
         """As ``Access``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 
 import numpy as np
@@ -26,10 +25,9 @@ def live_report(source: LinuxSource, watch: float = 0.0) -> LiveReport:
         for kinds in source.types.blocks.values():
             for name, count in kinds.items():
                 blocks[name] = blocks.get(name, 0) + count
-    told = os.uname()
     return LiveReport(
-        host=told.nodename,
-        kernel=told.release,
+        host=source.told("hostname") or source.title,
+        kernel=source.told("osrelease"),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         zones=source.zones,
         frames=counts(pages),
