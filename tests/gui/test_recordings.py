@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
-from memviz.sources.base import RequestPages, Step, simulation
+from memviz.sources.base import Rate, RequestPages, Step, simulation
 from memviz.sources.host import HostClient
 from memviz.sources.simulation import SimulationSource
 from tests.gui.clients import FakeClient
@@ -101,6 +102,37 @@ def test_keys_step_and_jump(qtbot, playing: MainWindow) -> None:  # type: ignore
     playing.actions_by_name["next_failure"].trigger()
     qtbot.waitUntil(lambda: playing.session.outcome is not None, timeout=PATIENCE_MS)
     assert "no failure behind this instant" in playing.session.outcome.sentence
+
+
+def test_what_the_timeline_shows_is_repeated(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
+    with Reader(recording) as reader:
+        begin, end = reader.times_of(8)[0], reader.times_of(14)[0]
+    playing.selection.set_range((begin, end))
+    playing.session.send(Rate(8.0))
+    playing.actions_by_name["loop"].trigger()
+    qtbot.waitUntil(lambda: playing.session.snapshot.playback.loop == (begin, end), timeout=PATIENCE_MS)
+    seen: list[int] = []
+
+    def round_twice() -> bool:
+        seen.append(shown(playing))
+        return sum(after < before for before, after in itertools.pairwise(seen)) >= 2
+
+    qtbot.waitUntil(round_twice, timeout=PATIENCE_MS)
+    assert 7 <= min(seen[1:])
+    assert max(seen[1:]) <= 13
+    playing.actions_by_name["loop"].trigger()
+    qtbot.waitUntil(lambda: playing.session.snapshot.playback.loop is None, timeout=PATIENCE_MS)
+    playing.selection.set_range(None)
+
+
+def test_charts_show_all_of_it_before_it_was_played(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
+    with Reader(recording) as reader:
+        times = [reader.times_of(ident)[0] for ident in range(1, 41)]
+    qtbot.waitUntil(lambda: playing.session.series.times.tolist() == times, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: playing.session.series.failed[9] + playing.session.series.ok[9] == 1, timeout=PATIENCE_MS)
+    playing.recordings.seek(times[20])
+    qtbot.waitUntil(lambda: shown(playing) == 20, timeout=PATIENCE_MS)
+    assert playing.session.series.times.tolist() == times, "winding changes nothing of that"
 
 
 def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
