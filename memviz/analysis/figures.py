@@ -7,7 +7,8 @@ from typing import Final
 from memviz.snapshot import Cache, Zone
 
 WATCHED: Final = ("xa_node", "dentry", "ext4_inode_cache")
-"""Caches that have a curve of their own."""
+"""Caches that have a curve of their own. Where no xa_node is (a real Linux, a page cache of radix trees), the first is
+of radix_tree_node, which has the nodes there."""
 COLUMNS: Final = ("all slabs", *WATCHED, "memory free", "memory in slabs")
 """Thousandths: objects in use of all that the slabs could hold; page frames of all that are managed."""
 
@@ -20,6 +21,8 @@ def figures(caches: tuple[Cache, ...], zones: tuple[Zone, ...]) -> list[int]:
     out = [_part(active, total)]
     for name in WATCHED:
         cache = by_name.get(name)
+        if name == "xa_node" and (cache is None or not cache.total):
+            cache = by_name.get("radix_tree_node")
         out.append(_part(cache.active, cache.total) if cache is not None else -1)
     managed = sum(zone.managed for zone in zones)
     out.append(_part(sum(zone.free + zone.pcp for zone in zones), managed))
