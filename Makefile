@@ -1,13 +1,13 @@
 # make run    set everything up and open the window (without a display: a report and a picture of it)
 # make test   set everything up and run every check
-# More: make setup | lint | unit | compiled | digest | published | experiments | wheel | bench | lock | clean
+# More: make setup | lint | unit | compiled | digest | published | experiments | wheel | bench | lock | install-helper | clean
 
 SCENARIO ?= aged-file-server
 SEED     ?= 7
 OUT      ?= build/run
 BIN      := .venv/bin
 
-.PHONY: run test setup setup-run lint unit compiled digest published experiments wheel bench lock clean
+.PHONY: run test setup setup-run lint unit compiled digest published experiments wheel bench lock install-helper clean
 
 run: setup-run
 ifneq ($(DISPLAY)$(WAYLAND_DISPLAY),)
@@ -66,6 +66,10 @@ lock: setup
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --upgrade -o requirements.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile -q --upgrade --extra dev -c requirements.lock \
 		-o requirements-dev.lock pyproject.toml
+
+# What lets the window read this machine's memory map through polkit, without being root
+install-helper:
+	@if [ "$$(id -u)" = 0 ]; then packaging/install-helper.sh; else sudo packaging/install-helper.sh; fi
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ from memviz.sources.base import (
     SetFocus,
     Speed,
 )
-from memviz.sources.linux_access import Access, LiveError, Rights, connect
+from memviz.sources.linux_access import Access, LiveError, Rights, connect, told_missing
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
 from memviz.sources.linux_remote import connect_to
@@ -371,7 +371,7 @@ class LinuxSource:
         events = np.concatenate(self._notable)[-_EVENTS_MAX:] if self._notable else None
         self._notable.clear()
         extra = {} if events is None else {"events": events}
-        notices = [f"No {what}: {why}." for what, why in self._missing.items()]
+        notices = told_missing(self._missing)
         lost = 0
         if self._trace is not None:
             lost = self._trace.lost

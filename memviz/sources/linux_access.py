@@ -27,6 +27,7 @@ from memviz.sources.base import SourceError
 
 Rights = Literal["auto", "none", "pkexec", "sudo"]
 INSTALLED: Final = Path("/usr/libexec/memviz-helper")
+ASK: Final = "run memviz with sudo, or let it ask for rights: sudo packaging/install-helper.sh brings what it needs"
 _ANSWER_S: Final = 5.0
 _PASSWORD_S: Final = 120.0
 _CALL_MAX: Final = 1 << 16  # page frames in one answer
@@ -39,6 +40,16 @@ class LiveError(SourceError):
         super().__init__(sentence)
         self.file = file
         self.errno = number
+
+
+def told_missing(missing: dict[str, str]) -> list[str]:
+    """What can't be seen, a sentence each; what only the right is missing for is one sentence together."""
+    refused = [what for what, why in missing.items() if "(errno 13)" in why or "(errno 1)" in why]
+    found = [f"No {what}: {why}." for what, why in missing.items() if what not in refused or len(refused) < 2]
+    if len(refused) > 1:
+        what = ", ".join(refused[:-1])
+        found.insert(0, f"No {what} and no {refused[-1]}: only root may read them; {ASK}.")
+    return found
 
 
 class Access(Protocol):

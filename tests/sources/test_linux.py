@@ -251,6 +251,93 @@ def test_a_helper_that_is_not_installed_is_named() -> None:
         Helper(["no-such-program"])
 
 
+NOBODY = """
+import os
+from memviz.sources.linux import LinuxSource
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+one = LinuxSource()
+found = one.snapshot()
+print(found.notice)
+print(len(found.zones), found.pages.nr, dict(found.counters)["nr_free_pages"] > 0, sum(found.zones[-1].nr_free()) > 0)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_without_rights_there_is_what_everybody_may_see_and_one_sentence_for_the_rest() -> None:
+    done = subprocess.run([sys.executable, "-c", NOBODY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    notice, figures = done.stdout.splitlines()
+    assert notice == (
+        "No page flags, migratetypes and no slab caches: only root may read them; run memviz with sudo, or let it ask"
+        " for rights: sudo packaging/install-helper.sh brings what it needs."
+    )
+    zones, frames, *seen = figures.split()
+    assert int(zones) > 0
+    assert (frames, seen) == ("0", ["True", "True"])
+
+
+def test_the_installed_helper_is_two_programs_that_need_nothing_of_the_checkout(tmp_path: Path) -> None:
+    script = Path(live_helper.__file__).parents[1] / "packaging/install-helper.sh"
+    if not script.exists():
+        pytest.skip("not a checkout")
+
+    def install(what: str) -> str:
+        environment = {**os.environ, "DESTDIR": str(tmp_path)}
+        return subprocess.run([script, what], env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "may read" in install("install")
+    policy = (tmp_path / "usr/share/polkit-1/actions/io.github.memviz.memviz.policy").read_text()
+    for name in ("memviz-helper", live_helper.ACTING):
+        program = tmp_path / "usr/libexec" / name
+        assert f">/{program.relative_to(tmp_path)}<" in policy
+        assert program.read_text().startswith("#!/usr/bin/python3 -I\n")
+        access = Helper([sys.executable, "-I", str(program)])
+        assert "nr_free_pages" in access.text("vmstat")
+        access.close()
+    install("remove")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+PARENT = """
+import sys, time
+from memviz.sources.linux_access import Helper
+one = Helper(sys.argv[1:])
+print(one._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"x" * 1000,
+        b"R",
+        b"R\xff\xff\xff\xff" + b"[]" * 100,
+        b"R\x02\0\0\0[]",
+        b"R\x04\0\0\0null",
+        b"R\x03\0\0\0\xff\xfe{",
+        b'R\x0c\0\0\0["act", [[]]]'[:17],
+        b'R\x10\0\0\0["page_words",1]',
+    ],
+)
+def test_a_helper_that_is_sent_garbage_ends_or_refuses_without_a_word(garbage: bytes) -> None:
+    done = subprocess.run(helper(), input=garbage, capture_output=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not done.stdout or done.stdout.startswith(b"E")
+
+
+def test_a_helper_whose_parent_is_killed_ends() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *helper()], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 10
+    while live_helper._started(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not live_helper._started(pid)
+
+
 # -- the real machine: reading only
 
 
