@@ -60,7 +60,7 @@ class Hands:
     def __init__(self, bench: Bench) -> None:
         self._window = bench.window
         self._heatmap = next(view for view in bench.window.views if isinstance(view, HeatmapView))
-        self._steps = itertools.cycle([*self._looks(), *(("panel", ident) for ident in bench.window.docks.all)])
+        self._steps = itertools.cycle([*self._looks(), *self._panels()])
         self._timer = QTimer(bench.window)
         self._timer.timeout.connect(self.step)
         self._timer.start(EVERY_MS)
@@ -71,6 +71,10 @@ class Hands:
         layouts = [("layout", name) for name in ("rows", "hilbert", "blocks")]
         return [*modes, ("zoom", ""), *layouts, ("point", ""), ("fit", ""), ("request", ""), ("theme", "light"),
                 ("theme", "dark"), ("select", "")]  # fmt: skip
+
+    def _panels(self) -> list[tuple[str, str]]:
+        """Every panel to the front, and the map again, which most of the redraws are of."""
+        return [("panel", one) for ident in self._window.docks.all for one in (ident, "heatmap")]
 
     def step(self) -> None:
         """One of all the things."""

@@ -5,7 +5,8 @@
 The real window (without a display: offscreen), the real host process, the aged file server. Phases in which the window
 pulls Snapshots and redraws alternate with phases in which it lets the engine alone, so that what else the machine does
 falls on both. Speeds are given by the clock and by CPU time of the engine: on a busy machine only the second holds.
-Targets: 60 redraws a second, 95 % of all gaps at most 25 ms, and 80 % of the speed that the engine has alone.
+Targets: up to 4 GiB (1 M page frames) 60 redraws a second, 95 % of the gaps at most 20 ms and 99 % at most 33 ms; 30
+redraws a second of larger memories; and 80 % of the speed that the engine has alone.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ SCENARIO = "aged-file-server"
 SEED = 7
 SIZE = (1600, 1000)
 MEMORY_MIB = 1024
+LARGE_MIB = 4096
+LARGEST_MIB = 65536
 PHASE_S = 1.5
 PHASES = 6
 QUICK_PHASES = 2
@@ -65,6 +68,7 @@ class Result(NamedTuple):
     redraws_per_s: float
     gap_p50_ms: float
     gap_p95_ms: float
+    gap_p99_ms: float
     frame_cpu_ms: float
     """CPU time that a redraw takes in the window's thread."""
     share_by_clock: float
@@ -197,6 +201,7 @@ def measure(memory_mib: int, phases: int, profile: bool = False) -> Result:
         statistics.median(rates),
         float(np.percentile(gaps, 50)),
         float(np.percentile(gaps, 95)),
+        float(np.percentile(gaps, 99)),
         statistics.median(frame),
         statistics.median(one.by_clock for one in shares),
         statistics.median(one.by_cpu for one in shares),
@@ -204,21 +209,27 @@ def measure(memory_mib: int, phases: int, profile: bool = False) -> Result:
     )
 
 
-def as_figures(result: Result) -> list[Figure]:
+def as_figures(memory_mib: int, result: Result) -> list[Figure]:
     """With their targets."""
+    name = f"window, {memory_mib // 1024} GiB:"
+    large = memory_mib > LARGE_MIB
+    redraws, p95, p99, cpu = (30, 50, 100, 33) if large else (60, 20, 33, 16)
     return [
-        Figure("window: redraws", result.redraws_per_s, "a second", 60),
-        Figure("window: 95 % of gaps", result.gap_p95_ms, "ms", 25, at_most=True),
-        Figure("window: CPU time of a redraw", result.frame_cpu_ms, "ms", 16, at_most=True),
-        Figure("window: engine's share of its speed alone, by CPU time", result.share_by_cpu, "", 0.8),
-        Figure("window: the same by the clock", result.share_by_clock, "", 0.8),
-        Figure("window: engine alone", result.ops_by_cpu, "ops per CPU second"),
+        Figure(f"{name} redraws", result.redraws_per_s, "a second", redraws),
+        Figure(f"{name} 95 % of gaps", result.gap_p95_ms, "ms", p95, at_most=True),
+        Figure(f"{name} 99 % of gaps", result.gap_p99_ms, "ms", p99, at_most=True),
+        Figure(f"{name} CPU time of a redraw", result.frame_cpu_ms, "ms", cpu, at_most=True),
+        Figure(f"{name} engine's share of its speed alone, by CPU time", result.share_by_cpu, "", 0.8),
+        Figure(f"{name} the same by the clock", result.share_by_clock, "", 0.8),
+        Figure(f"{name} engine alone", result.ops_by_cpu, "ops per CPU second"),
     ]
 
 
 def figures(quick: bool) -> list[Figure]:
-    """Of this build."""
-    return as_figures(measure(MEMORY_MIB, QUICK_PHASES if quick else PHASES))
+    """Of this build, small and large."""
+    phases = QUICK_PHASES if quick else PHASES
+    sizes = (MEMORY_MIB, LARGEST_MIB)
+    return [figure for size in sizes for figure in as_figures(size, measure(size, phases))]
 
 
 def main() -> None:
@@ -230,7 +241,7 @@ def main() -> None:
     options = parser.parse_args()
     result = measure(options.memory_mib, QUICK_PHASES if options.quick else PHASES, options.profile)
     print(f"{build()}:")
-    print(table(as_figures(result)))
+    print(table(as_figures(options.memory_mib, result)))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ SNAPSHOT: Final = "snapshot"
 REPORT: Final = "report"
 MESSAGE_MAX: Final = 1 << 16
 
+_COLLECT: Final = (700, 10, 1000)
+"""Thresholds of the collector: the young as always, everything a hundred times less often."""
 _SLICE_S: Final = 0.004  # work between two looks at the messages: a quarter of a redraw
 _LOOK_S: Final = 0.004  # between two looks from inside of the work
 _IDLE_S: Final = 0.02  # how long to wait for a message when the source has nothing to do
@@ -168,9 +170,12 @@ class Host:
             source.watch(self._look)
         except Exception as error:
             self._fail(error)
-        # What was built so far lives as long as the process: the collector need not look at it again and again.
+        # What was built so far lives as long as the process: the collector need not look at it again and again. Nor
+        # at all that lives, now and then: a machine makes no garbage that only the collector finds, and looking at
+        # one of 1 GiB stops it for a sixth of a second.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_COLLECT)
         self._changed = True
 
     def _command(self, number: int, command: Command) -> None:
