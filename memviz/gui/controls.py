@@ -55,6 +55,11 @@ class Button(QToolButton):
 class Chooser(QComboBox):
     """A combo box that keeps the keys that open it and move in it."""
 
+    def setAccessibleName(self, name: str) -> None:
+        """Its list is called the same."""
+        super().setAccessibleName(name)
+        self.view().setAccessibleName(name)
+
     def event(self, event: QEvent) -> bool:
         """Keep its keys while focused."""
         if claims(event, _PRESS | _MOVE):

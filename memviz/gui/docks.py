@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTabWidget
 
 from memviz.gui.panel import PanelDock, View
 
@@ -61,6 +61,16 @@ class Docks:
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.all: dict[str, PanelDock] = {view.ident: PanelDock(view, window) for view in views}
         self.arrange()
+        for dock in self.all.values():
+            dock.visibilityChanged.connect(self.tab_bars)
+
+    def tab_bars(self) -> list[QTabBar]:
+        """Those that switch between panels in one place, with names: Qt makes them as panels are put together."""
+        bars = self._window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        for bar in bars:
+            titles = ", ".join(bar.tabText(tab) for tab in range(bar.count()))
+            bar.setAccessibleName(f"Panels that share this place: {titles}" if titles else "Panels of one place")
+        return bars
 
     def arrange(self) -> None:
         """Put every panel where it was at first: memory at the left, what lives in it at the right, answers below."""

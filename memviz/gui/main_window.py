@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from PySide6.QtCore import QByteArray, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QVBoxLayout, QWidget
 
 from memviz.gui import actions, dialogs, panels, tab_order
 from memviz.gui.docks import Docks, PanelAction
@@ -323,9 +323,7 @@ class MainWindow(OpensRuns):
 
     def focusNextPrevChild(self, next: bool) -> bool:
         """Tab."""
-        tabs = self.findChildren(QTabBar)
-        for bar in tabs:  # Qt makes them as panels are put on one another
-            bar.setAccessibleName("Panels that share this place")
+        tabs = self.docks.tab_bars()
         bars = (self.top_bar, self.status, self.guide, self.jobs)
         return tab_order.go(tab_order.stops(bars, self.docks.all.values(), tabs), next)
 

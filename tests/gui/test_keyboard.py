@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import shiboken6
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QMenu, QSlider, QWidget
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.actions import ACTIONS
-from memviz.gui.dialogs import HelpDialog, Palette
+from memviz.gui.dialogs import Dialog, HelpDialog, Palette
 from memviz.gui.main_window import MainWindow
 from memviz.gui.panel import PanelDock
 from memviz.kernel.page import PAGE_SHIFT
@@ -260,3 +261,42 @@ def test_a_panel_is_copied_as_text(qtbot: QtBot, window: MainWindow, ident: str)
     assert len(text.split()) >= 3
     expected = {"heatmap": "free", "events": "CPU", "request": "fast path", "story": "objects moved"}
     assert expected.get(ident, dock.view.title) in text
+
+
+def nameless(parent: QWidget) -> list[str]:
+    """What can have the keys and has no name to be read out: all of it, seen or not."""
+    found = []
+    for widget in (parent, *parent.findChildren(QWidget)):
+        if not widget.focusPolicy() & Qt.FocusPolicy.TabFocus or widget.focusProxy() is not None:
+            continue
+        owner = widget.parentWidget()
+        if widget.objectName().startswith("qt_") or (owner is not None and isinstance(owner, (QComboBox, QMenu))):
+            continue
+        text = widget.text() if isinstance(widget, QAbstractButton) else ""
+        if not (widget.accessibleName() or text) and type(widget).__name__ not in ("QComboBoxListView", "QScrollBar"):
+            found.append(f"{type(widget).__name__} {widget.objectName()} in {type(owner).__name__}")
+    return found
+
+
+def test_everything_that_can_have_the_keys_has_a_name(qtbot: QtBot, window: MainWindow) -> None:
+    for ident, dock in window.docks.all.items():
+        dock.raise_()
+        qtbot.waitUntil(lambda dock=dock: dock.in_sight)
+        window.session.pull()
+        assert nameless(dock) == [], ident
+    window.show_gallery()
+    assert nameless(window) == []
+
+
+@pytest.mark.parametrize("name", ["help", "keys", "palette"])
+def test_dialogs_have_names_and_go_with_escape(qtbot: QtBot, window: MainWindow, name: str) -> None:
+    window.actions_by_name[name].trigger()
+    dialog = window.findChild(Dialog)
+    assert dialog is not None
+    qtbot.waitUntil(dialog.isVisible)
+    dialog.activateWindow()
+    qtbot.waitUntil(dialog.isActiveWindow)
+    assert dialog.windowTitle()
+    assert nameless(dialog) == []
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: not shiboken6.isValid(dialog) or not dialog.isVisible())
