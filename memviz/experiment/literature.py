@@ -24,6 +24,18 @@ def section(results: Results) -> str:
     return "\n".join(lines)
 
 
+def summary_of(results: Results) -> str:
+    """The same in a sentence, where the report begins; empty when nothing is claimed."""
+    found = verdicts(results)
+    if not found:
+        return ""
+    agree = sum(one.words == AGREES for one in found)
+    return (
+        f"Held against what has been published: {agree} of {len(found)} directions come out here as they were measured"
+        " there, see [Against the literature](#against-the-literature)."
+    )
+
+
 def summary(found: list[Verdict]) -> str:
     """How many of the published directions come out here, in a sentence, and how that is judged."""
     counts = {words: sum(one.words == words for one in found) for words in (AGREES, LEANS, DIFFERS)}

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from memviz.experiment import figures, literature, markdown, over_time, report_tables, report_words
+from memviz.experiment.estimate import paired
 from memviz.experiment.figures import Group, Value
 from memviz.experiment.over_time import chief
 from memviz.experiment.report_words import SOURCES_ARE
@@ -14,7 +15,7 @@ from memviz.experiment.table import Results
 
 def report(results: Results, plots: Sequence[str] = ()) -> str:
     """The whole report; ``plots`` are names of files beside it."""
-    parts = [_head(results), _answer(results)]
+    parts = [_head(results), _answer(results), literature.summary_of(results)]
     if plots:
         parts.append("\n\n".join(f"![{name.rsplit('.', 1)[0].replace('-', ' ')}]({name})" for name in plots))
     parts += [_group(results, group) for group in figures.groups(results)]
@@ -24,16 +25,12 @@ def report(results: Results, plots: Sequence[str] = ()) -> str:
 
 
 def readme(results: Results, link: str) -> str:
-    """What the README says of it: a table of chosen policies, the answer in a sentence, and the limits in one."""
-    lines = [f"**{results.spec.title}** [{results.name}]({link}) says:"]
+    """What the README says of it: the answer in a few sentences, a table of chosen policies, and the chief limits."""
+    lines = [f"**{results.spec.title}**", "", _answer(results)]
     for group in figures.groups(results):
-        lines += [
-            "",
-            f"{_where(group, results)}:",
-            "",
-            *report_tables.short_table(results, group, results.spec.headline),
-        ]
-    lines += ["", _answer(results), "", f"Limits: {' '.join(results.spec.limits[:2])} All of them are in the report."]
+        lines += ["", *report_tables.short_table(results, group, results.spec.headline)]
+    limits = " ".join(results.spec.limits[:2])
+    lines += ["", f"{limits} All limits, every order, the price and how it was measured: [the report]({link})."]
     return "\n".join(lines)
 
 
@@ -106,7 +103,17 @@ def _answer_of(results: Results, group: Group, order: int) -> str:
     said += f" {markdown.number(price['objects thrown away'], '+,.0f')} thrown away,"
     said += f" {markdown.number(price['pages read again'], '+,.0f')} pages of cache read again,"
     said += f" {markdown.number(price['rcu_barrier, ms'], '+,.0f')} ms waiting for RCU,"
-    return said + f" {markdown.number(price['virtual time, s'], '+.3f')} s of virtual time for the same work."
+    said += f" {markdown.number(price['virtual time, s'], '+.3f')} s of virtual time for the same work."
+    return said + "".join(_pair(results, group, value, *pair) for pair in spec.pairs)
+
+
+def _pair(results: Results, group: Group, value: Value, this: str, that: str) -> str:
+    """How two policies compare that are alike in all but one thing."""
+    mine, theirs = (figures.values(results, group, name, value) for name in (this, that))
+    change = paired(mine, theirs)
+    said = f" *{this}* against *{that}*: {_mean(results, group, this, value, '.0f')} % against"
+    said += f" {_mean(results, group, that, value, '.0f')} % ({markdown.changed(change, '.0f')} points, better with"
+    return said + f" {change.better} of {change.seeds} seeds)."
 
 
 def _mean(results: Results, group: Group, policy: str, value: Value, form: str) -> str:

@@ -83,8 +83,8 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ``begin``: when a policy comes into force. "start": it rules the whole life of the machine, and the scenario's own
     users profit first. "aged": the machine ages under the baseline, the same for all policies to the digest, and the
     policy is switched on, and its action done once, right before the demand. ``headline``: policies that the README
-    shows. ``claim``: what has been published about it. ``literature``: other experiments that are run along, for their
-    claims.
+    shows. ``pairs``: policies to compare in words, (this, with that). ``claim``: what has been published about it.
+    ``literature``: other experiments that are run along, for their claims.
     """
 
     title: str
@@ -98,6 +98,7 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     headline: tuple[str, ...] = ()
     begin: tuple[Begin, ...] = ("aged", "start")
     protocol: Protocol = Protocol()
+    pairs: tuple[tuple[str, str], ...] = ()
     claim: tuple[Claim, ...] = ()
     literature: tuple[str, ...] = ()
 
@@ -173,7 +174,8 @@ def _fault(spec: Spec) -> str:
         if len(set(values)) != len(values):
             return f"{what} names something twice"
     claimed = [name for one in spec.claim for name in (one.policy, one.than) if name]
-    for name in (spec.baseline, *spec.headline, *claimed):
+    paired = [name for pair in spec.pairs for name in pair]
+    for name in (spec.baseline, *spec.headline, *paired, *claimed):
         if name not in called:
             return f"no policy is called {name!r}: there are {', '.join(called)}"
     for size in spec.memory_mib:

@@ -115,6 +115,12 @@ def test_the_report_says_what_the_results_say(results: Results) -> None:
     assert text.count("`01234567`") == 8
 
 
+def test_policies_that_differ_in_one_thing_are_compared_in_words(results: Results) -> None:
+    spec = msgspec.structs.replace(results.spec, pairs=(("moves", "plain"),))
+    text = report(msgspec.structs.replace(results, spec=spec))
+    assert "*moves* against *plain*: 65 % against 15 % (+50 ± 127 points, better with 2 of 2 seeds)." in text
+
+
 def test_tables_have_as_many_cells_in_every_row(results: Results) -> None:
     for table in re.findall(r"(?:^\|.*\n)+", report(results), re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
@@ -143,7 +149,8 @@ def test_the_check_is_content_with_what_publish_made(results: Results, tmp_path:
     assert readme in made.files
     assert check("small", tmp_path / "docs", readme) == ""
     text = readme.read_text()
-    assert text.startswith("# A project\n\n<!-- experiment small -->\n**Small** [small](docs/small.md)")
+    assert text.startswith("# A project\n\n<!-- experiment small -->\n**Small**\n\nOn the same aged machine: requests")
+    assert "[the report](docs/small.md)" in text
     assert text.endswith("<!-- end of experiment small -->\n\nMore.\n")
     assert "| moves | 65 ± 191 % |" in text or "| moves |" in text
     publish(results, tmp_path / "docs", readme, draw=False)

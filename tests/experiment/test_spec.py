@@ -29,7 +29,11 @@ def test_the_headline_compares_what_the_thread_argues_about() -> None:
     found = load("reliable-high-order")
     assert len(found.seeds) >= 8
     assert found.memory_mib == (256,)
-    assert len(found.policy) == 12
+    assert len(found.policy) == 14
+    assert found.protocol.burst == found.protocol.steady == tuple(range(2, 11))
+    assert found.named("radix tree").switches["page_cache_index"] == "radix_tree"
+    assert ("XArray, all means", "radix tree") in found.pairs
+    assert set(found.literature) == {"gorman-2005", "weiner-2025", "updatedb-nights", "network-order-3"}
     assert found.named("nodes 30, single").switches["rcu_wait"] == "object"
 
 
