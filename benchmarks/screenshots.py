@@ -30,7 +30,8 @@ from memviz.gui.memory_commands import DROP, SHRINK, RealMachineDialog
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.gui.views.charts import CHARTS, ChartsView
-from memviz.snapshot import PAST_DTYPE, Playback, Snapshot
+from memviz.recording_state import Playback
+from memviz.snapshot import PAST_DTYPE, Snapshot
 from memviz.sources.base import Command
 from memviz.sources.simulation import SimulationSource
 

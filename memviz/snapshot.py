@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memviz.races.shown import Race
+from memviz.recording_state import Playback, Recording
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -296,46 +297,6 @@ class PageDetail(NamedTuple):
     order: int
     sentence: str
     """For the read-out line: e.g. "slab xa_node 11/28 used, pinned by 1 object: file 17, index 0x4c0"."""
-
-
-class Recording(NamedTuple):
-    """A recording that is being written, or was until just now."""
-
-    path: str
-    instants: int
-    missed: int
-    """Instants that the disk was too slow for; the file says where."""
-    bytes: int
-    seconds: float
-    active: bool
-    failure: str = ""
-    """Why it ended by itself, in one sentence."""
-    left_out: int = 0
-    """Routine events and segments of lanes that there were too many of; the file says where."""
-
-
-class Playback(NamedTuple):
-    """Where a recording that is being played stands. Times are virtual, ns."""
-
-    path: str
-    instants: int
-    at: int
-    """Which of them this is, from 0."""
-    first_ns: int
-    last_ns: int
-    wound: int
-    """Grows when the recording was wound to somewhere else: what came before this Snapshot is not what it follows
-    on.
-    """
-    rate: float
-    """Times the speed of recording; negative: backwards."""
-    loop: tuple[int, int] | None
-    gaps: tuple[tuple[int, int, int], ...]
-    """(from, to, instants that are missing there)."""
-    repeatable: bool
-    """It can be run again from here."""
-    left_out: tuple[tuple[int, int, int], ...] = ()
-    """(from, to, routine events and segments of lanes that are missing there, for there were too many)."""
 
 
 class Guide(NamedTuple):

@@ -25,7 +25,8 @@ import msgspec
 
 from memviz import __version__
 from memviz.recording.writer import Instant, Writer
-from memviz.snapshot import Recording, Snapshot
+from memviz.recording_state import Recording
+from memviz.snapshot import Snapshot
 from memviz.sources.base import Done
 
 RATE: Final = 30

@@ -16,7 +16,8 @@ from memviz.kernel import trace
 from memviz.kernel.page import MIGRATETYPE_NAMES, OWNER_NAMES, PAGEBLOCK_ORDER
 from memviz.recording.format import MARKED
 from memviz.recording.reader import Reader
-from memviz.snapshot import Focus, Outcome, PageDetail, Playback, Snapshot
+from memviz.recording_state import Playback
+from memviz.snapshot import Focus, Outcome, PageDetail, Snapshot
 from memviz.sources.base import Command, Jump, Loop, Pause, Rate, Run, Seek, SetFocus, Speed, Step
 from memviz.sources.playback_past import PastFigures
 

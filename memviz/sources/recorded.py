@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from memviz.recording.recorder import RATE, Recorder
-from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Outcome, Recording, Snapshot, Structured
+from memviz.recording_state import Recording
+from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Outcome, Snapshot, Structured
 from memviz.sources.base import Command, Record, Repeatable, Source, SourceError, StopRecording, Watched
 
 _KEPT: Final = 50_000
