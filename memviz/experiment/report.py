@@ -27,7 +27,10 @@ def report(results: Results, plots: Sequence[str] = ()) -> str:
 def readme(results: Results, link: str) -> str:
     """What the README says of it: the answer in a few sentences, a table of chosen policies, and the chief limits."""
     lines = [f"**{results.spec.title}**", "", _answer(results)]
-    for group in figures.groups(results):
+    groups = figures.groups(results)
+    for group in groups:
+        if len(groups) > 1:
+            lines += ["", f"{_where(group, results)}:"]
         lines += ["", *report_tables.short_table(results, group, results.spec.headline)]
     limits = " ".join(results.spec.limits[:2])
     lines += ["", f"{limits} All limits, every order, the price and how it was measured: [the report]({link})."]
