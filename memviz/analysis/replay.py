@@ -7,8 +7,9 @@ is the policy's. An allocation and its free belong together by the trace's page 
 The trace's machine is not simulated: it had far more memory than the traffic needs and met no pressure. The replay's
 machine has ``PRESSURE`` times the traffic's largest footprint free at its start, and it is not fresh but aged
 (``age``): its free memory lies between pages that stay, as on a box that has run for weeks. Among them is clean page
-cache of nobody in the trace, which reclaim may take. Compaction moves what is movable. A request that may not fail
-(__GFP_NOFAIL) counts as failed where the kernel would begin to kill processes.
+cache of nobody in the trace, which reclaim may take. Where the real zone's free blocks from right before the trace are
+known, free memory is made like them instead (``calibrate``). Compaction moves what is movable. A request that may not
+fail (__GFP_NOFAIL) counts as failed where the kernel would begin to kill processes.
 """
 
 from __future__ import annotations
@@ -87,6 +88,10 @@ class Comparison:
     kept_pages: int
     """Page frames that the traffic still held at its end."""
     results: tuple[Replayed, ...]
+    like: tuple[int, ...] = ()
+    """Free blocks of each order in the real zone that the memory was made like; empty: it was aged instead."""
+    start: Index | None = None
+    """The free memory that every policy began with."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -226,18 +231,29 @@ def run(machine: ReplayMachine, traffic: Traffic, policy: Policy) -> Replayed:
 
 
 def replay(
-    events: Structured, policies: tuple[Policy, ...] = POLICIES, seed: int = 1, mib: int | None = None
+    events: Structured,
+    policies: tuple[Policy, ...] = POLICIES,
+    seed: int = 1,
+    mib: int | None = None,
+    like: tuple[int, ...] = (),
 ) -> Comparison:
     """Replay a trace (EVENT_DTYPE, as ``sources.ftrace`` reads it) under each policy, from the same aged memory.
 
-    ``mib`` None: a machine whose size follows from the traffic. Raises ValueError when a machine of ``mib`` cannot be.
+    ``mib`` None: a machine whose size follows from the traffic. ``like``: free blocks of each order of the real zone
+    right before the trace; the memory is made like that instead of aged. Raises ValueError when a machine of ``mib``
+    cannot be.
     """
     traffic = Traffic(events)
     size = memory_mib(traffic.peak_pages) if mib is None else mib
     results = []
+    start: Index | None = None
     for policy in policies:
         machine = ReplayMachine(size, traffic.cpus, seed)
-        machine.age()
+        if like:
+            machine.calibrate(like)
+        else:
+            machine.age()
+        start = machine.index()
         results.append(run(machine, traffic, policy))
     return Comparison(
         memory_mib=size,
@@ -250,4 +266,6 @@ def replay(
         peak_pages=traffic.peak_pages,
         kept_pages=traffic.kept_pages,
         results=tuple(results),
+        like=like,
+        start=start,
     )

@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from memviz.analysis.fragmentation import indices, mixed_blocks
 from memviz.kernel.compaction import Compaction
@@ -136,6 +137,43 @@ class ReplayMachine:
             self.alloc.free_pages(pfn, 0)
         self.alloc.drain_all_pages()
         self._employ(stays[:cached])
+
+    def calibrate(self, free_area: tuple[int, ...]) -> None:
+        """Instead of ``age``: free memory as a real zone's lay, where ``free_area`` has its free blocks of each order.
+
+        This machine is smaller: as much is free as after ``age``, of each order the same part of it as there. A free
+        block has a buddy that is not whole, so that no more of it merges than there.
+        """
+        whole = sum(count << order for order, count in enumerate(free_area))
+        if not whole:
+            raise ValueError("the zone has no free block: there is nothing to be like")
+        kernel = self._fill(GFP_KERNEL, OWNER_KERNEL, int(self._resident * _RESIDENT_KERNEL / 2))
+        kernel += self._fill(GFP_KERNEL | GFP_RECLAIMABLE, OWNER_SLAB, int(self._resident * _RESIDENT_KERNEL / 2))
+        cache = self._fill(GFP_HIGHUSER_MOVABLE, OWNER_PAGE_CACHE, self.mem.nr)
+        mine = np.zeros(self.mem.nr, np.bool_)
+        mine[cache] = True
+        scale = (len(kernel) + len(cache) - self._resident) / whole
+        rest = 0.0
+        for order in range(NR_PAGE_ORDERS - 1, -1, -1):
+            wanted = free_area[order] * scale + 2 * rest  # the part of a block that is too large goes into smaller ones
+            rest = wanted - int(wanted)
+            for pfn in self._places(mine, order)[: int(wanted)]:
+                mine[pfn : pfn + (1 << order)] = False
+                for page in range(pfn, pfn + (1 << order)):
+                    self.alloc.free_pages(page, 0)
+        self.alloc.drain_all_pages()
+        self._employ(np.flatnonzero(mine).tolist())
+
+    def _places(self, mine: npt.NDArray[np.bool_], order: int) -> list[int]:
+        """Blocks of one order to free, one of each pair of buddies, in an order of chance."""
+        size = 1 << order
+        top = order == NR_PAGE_ORDERS - 1
+        step = size if top else 2 * size
+        starts = np.arange(0, self.mem.nr // step * step, step)
+        ours = np.flatnonzero(mine.reshape(-1)[: starts.size * step].reshape(-1, step).all(axis=1))
+        places: list[int] = starts[ours].tolist()
+        self._shuffle(places)
+        return [pfn if top or self._random() < 0.5 else pfn + size for pfn in places]
 
     def _employ(self, cache: list[int]) -> None:
         """Life begins: reclaim and compaction at their work, ``cache`` theirs to take and to move."""

@@ -14,7 +14,7 @@ def comparison_text(found: Comparison, name: str) -> str:
         f"{name}: {sum(found.requests)} requests ({asked}),",
         f"{found.frees} blocks given back; {found.frees_of_older} frees of pages from before the trace left out.",
         f"The traffic held {found.peak_pages} page frames at most and {found.kept_pages} at its end.",
-        f"Replayed on an aged machine of {found.memory_mib} MiB (seed {found.seed}).",
+        *_machine(found),
         f"The real machine, without pressure: {found.failed_in_trace} failed, {found.fallbacks_in_trace} fallbacks.",
         "",
     ]
@@ -27,6 +27,18 @@ def comparison_text(found: Comparison, name: str) -> str:
     lines += [f"{one.policy}: {one.explanation}; digest {one.digest}" for one in found.results]
     lines.append("unusable, fragmentation: the kernel's indices in thousandths; -1000: a request would succeed.")
     return "\n".join(lines)
+
+
+def _machine(found: Comparison) -> list[str]:
+    if not found.like or found.start is None:
+        return [f"Replayed on an aged machine of {found.memory_mib} MiB (seed {found.seed})."]
+    here = " ".join(map(str, found.start.nr_free))
+    there = sum(count << order for order, count in enumerate(found.like))
+    return [
+        f"Replayed on a machine of {found.memory_mib} MiB (seed {found.seed}), free as the real zone was before:",
+        f"  free blocks there, orders 0 to 10: {' '.join(map(str, found.like))} ({there:,} page frames)",
+        f"  free blocks here:                  {here} ({found.start.free_pages:,} page frames)",
+    ]
 
 
 def _rows(found: Comparison) -> list[tuple[str, list[str]]]:

@@ -13,8 +13,8 @@ from memviz.analysis.replay_text import comparison_text
 from memviz.cli import options, race
 from memviz.cli.options import Failed
 from memviz.kernel.smp import KernelBug
-from memviz.sources.ftrace import read_trace
 from memviz.sources.headless import run_scenario
+from memviz.sources.linux_import import free_area, read_any_trace
 
 _SAMPLE = "traces/linux-6.18.txt.xz"
 
@@ -27,6 +27,11 @@ _SAMPLE = "traces/linux-6.18.txt.xz"
 @options.policies
 @click.option(
     "--trace", type=click.Path(path_type=Path), help="With real-trace: text of tracefs with mm_page_alloc/free."
+)
+@click.option(
+    "--before",
+    type=click.Path(path_type=Path),
+    help="With real-trace: buddyinfo from right before it, or a folder with it; free memory is made like the zone's.",
 )
 @click.option("--schedules", type=click.IntRange(1), help="With race-…: how many schedules to try.")
 @click.option("--variant", default="", help="With race-…: only this variant of the case.")
@@ -41,6 +46,7 @@ def command(
     memory_mib: int | None,
     policies: tuple[str, ...],
     trace: Path | None,
+    before: Path | None,
     schedules: int | None,
     variant: str,
     thorough: bool,
@@ -56,7 +62,7 @@ def command(
     Example: memviz run aged-file-server --seed 7 --report json
              memviz run aged-file-server --policy page_cache_index=radix_tree
              memviz run aged-file-server --record aged.memviz
-             memviz run real-trace --trace my-trace.txt
+             memviz run real-trace --trace my-trace.txt --before saved/
              memviz run race-posted-unlock --schedules 1000
     """
     as_json = as_json or report == "json"
@@ -73,8 +79,10 @@ def command(
     if scenario == options.REAL_TRACE:
         if ops is not None:
             raise click.UsageError("--ops says nothing to real-trace: the trace says what is done")
-        _replay(trace, seed, memory_mib, as_json)
+        _replay(trace, before, seed, memory_mib, as_json)
         return 0
+    if before is not None:
+        raise click.UsageError(f"--before belongs to real-trace, not to {scenario}")
     if trace is not None:
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
     loaded, machine = options.build(scenario, seed, memory_mib, policies)
@@ -92,11 +100,12 @@ def command(
     return 0
 
 
-def _replay(path: Path | None, seed: int | None, memory_mib: int | None, as_json: bool) -> None:
+def _replay(path: Path | None, before: Path | None, seed: int | None, memory_mib: int | None, as_json: bool) -> None:
     source = resources.path(_SAMPLE) if path is None else path
-    traffic = read_trace(source)
+    traffic = read_any_trace(source)
+    like = () if before is None else free_area(before)
     try:
-        found = replay(traffic.events, seed=1 if seed is None else seed, mib=memory_mib)
+        found = replay(traffic.events, seed=1 if seed is None else seed, mib=memory_mib, like=like)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     notes = []

@@ -133,6 +133,22 @@ def _zones(folder: Path, missing: list[str]) -> tuple[Zone, ...]:
     return procfs.zones_of(infos, buddy, types)
 
 
+def free_area(path: Path) -> tuple[int, ...]:
+    """Free blocks of each order in the highest zone that has any, which is asked first: of a buddyinfo, or a folder
+    that holds one. Raises SourceError."""
+    file = path / "buddyinfo" if path.is_dir() else path
+    try:
+        found = procfs.parse_buddyinfo(file.read_text(errors="replace"))
+    except OSError as error:
+        raise SourceError(f"cannot read {file}: {error.strerror or error}") from error
+    except procfs.ProcError as error:
+        raise SourceError(f"{file} is no copy of /proc/buddyinfo: copy it again") from error
+    area = next((area for area in reversed(found.values()) if any(area)), None)
+    if area is None:
+        raise SourceError(f"{file} tells of no free block in any zone: copy it again, right before the trace")
+    return area
+
+
 def read_any_trace(path: Path) -> PageTraffic:
     """A trace in any form: text, packed text, or trace-cmd's binary through ``trace-cmd``. Raises TraceError."""
     try:

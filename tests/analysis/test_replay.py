@@ -155,3 +155,40 @@ def test_gfp_of_each_step_has_the_migratetype_of_the_trace(sample: Structured) -
     for _, _, order, migratetype, gfp in Traffic(sample[:5_000]).steps:
         if order >= 0:
             assert gfp_migratetype(gfp) == migratetype
+
+
+LIKE = (8426, 4480, 2975, 801, 504, 86, 116, 214, 250, 212, 314)
+"""Free blocks of zone Normal right before the sample was recorded."""
+
+
+def test_free_memory_is_made_like_a_real_zones() -> None:
+    machine = ReplayMachine(256, 2, 1)
+    machine.calibrate(LIKE)
+    found = machine.index()
+    there = sum(count << order for order, count in enumerate(LIKE))
+    assert 0.7 * machine.mem.nr < found.free_pages < 0.8 * machine.mem.nr, "a fifth stays, some is the kernel's"
+    for order in range(10):  # the largest also hold what other zones have free
+        share = found.nr_free[order] / found.free_pages
+        assert share == pytest.approx(LIKE[order] / there, rel=0.1, abs=4 / found.free_pages), order
+    again = ReplayMachine(256, 2, 1)
+    again.calibrate(LIKE)
+    assert again.digest() == machine.digest()
+    other = ReplayMachine(256, 2, 2)
+    other.calibrate(LIKE)
+    assert other.digest() != machine.digest()
+
+
+def test_a_zone_without_free_blocks_is_like_nothing() -> None:
+    with pytest.raises(ValueError, match="no free block"):
+        ReplayMachine(64, 1, 1).calibrate((0,) * 11)
+
+
+def test_policies_begin_with_the_same_memory_as_the_real_zone() -> None:
+    rows = [(MM_PAGE_ALLOC, 1000 + pfn, 0, 1, GFP_KERNEL | GFP_MOVABLE) for pfn in range(2000)]
+    rows += [(MM_PAGE_FREE, 1000 + pfn, 0) for pfn in range(0, 2000, 2)]
+    found = replay(events(*rows), like=LIKE, mib=64)
+    assert found.like == LIKE
+    assert found.start is not None
+    assert found.start.nr_free[0] > found.start.nr_free[3] > found.start.nr_free[9] > 0
+    assert [one.policy for one in found.results] == [policy.name for policy in POLICIES]
+    assert found.as_dict()["start"]["nr_free"] == found.start.nr_free

@@ -14,7 +14,7 @@ from memviz.kernel import page, trace
 from memviz.recording.reader import Reader
 from memviz.sources.base import SourceError
 from memviz.sources.linux_deltas import apply_events
-from memviz.sources.linux_import import double_allocations, import_file, read_any_trace, read_still
+from memviz.sources.linux_import import double_allocations, free_area, import_file, read_any_trace, read_still
 from memviz.sources.linux_sweep import ALLOCATED, counts
 
 DATA = Path(__file__).parents[1] / "data/linux-6.18"
@@ -158,3 +158,17 @@ def test_the_command_tells_figures_as_json(tmp_path: Path, capsys: pytest.Captur
     told = json.loads(capsys.readouterr().out)
     assert (told["events"], told["instants"]) == (3, 2)
     assert trace.MM_PAGE_ALLOC == 1
+
+
+def test_the_zone_that_is_asked_first_tells_its_free_blocks(tmp_path: Path) -> None:
+    area = free_area(DATA / "before")
+    assert area == (8426, 4480, 2975, 801, 504, 86, 116, 214, 250, 212, 314)
+    assert free_area(DATA / "before/buddyinfo") == area
+    with pytest.raises(SourceError, match=r"cannot read .*buddyinfo: No such file"):
+        free_area(tmp_path)
+    (tmp_path / "buddyinfo").write_text("what?")
+    with pytest.raises(SourceError, match="is no copy of /proc/buddyinfo"):
+        free_area(tmp_path)
+    (tmp_path / "buddyinfo").write_text("Node 0, zone Normal 0 0 0 0 0 0 0 0 0 0 0")
+    with pytest.raises(SourceError, match="no free block"):
+        free_area(tmp_path)
