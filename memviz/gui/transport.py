@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QWidget
 
 from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
-from memviz.gui.render.numbers import bytes_of_frames, rate
+from memviz.gui.render.numbers import bytes_of_frames, rate, short_count
 from memviz.gui.session import SPEEDS, Session
 from memviz.gui.theme import Theme
 from memviz.kernel.machine import POLICIES
@@ -268,6 +268,7 @@ def _recording_words(snapshot: Snapshot) -> str:
     now, played = snapshot.recording, snapshot.playback
     if now is not None and now.active:
         missed = f", {now.missed:,} missing" if now.missed else ""
+        missed += f", {short_count(now.left_out)} left out" if now.left_out else ""
         return f"● {now.seconds:.0f} s, {now.bytes / 1e6:.1f} MB{missed}"
     if played is None:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -133,6 +134,18 @@ def test_charts_show_all_of_it_before_it_was_played(qtbot, playing: MainWindow, 
     playing.recordings.seek(times[20])
     qtbot.waitUntil(lambda: shown(playing) == 20, timeout=PATIENCE_MS)
     assert playing.session.series.times.tolist() == times, "winding changes nothing of that"
+
+
+def test_what_is_missing_is_said_where_it_is(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    shown_now = playing.session.snapshot
+    times = playing.session.history.times
+    begin, middle, end = int(times[0]), int(times[len(times) // 2]), int(times[-1])
+    played = shown_now.playback._replace(gaps=((middle, end, 12),), left_out=((begin, middle, 3400),))
+    timeline = playing.timeline
+    timeline.show_snapshot(dataclasses.replace(shown_now, playback=played))
+    left = timeline.missing_at(timeline.x_of(begin + (middle - begin) // 4))
+    assert left == "3,400 routine events and bits of what CPUs did are left out here: too many came."
+    assert timeline.missing_at(timeline.x_of(end)) == "12 instants are missing here: the disk was too slow."
 
 
 def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]

@@ -30,6 +30,7 @@ _SIGNS: Final = {
 _MIN_SPAN_NS: Final = 100_000
 _LABEL_H: Final = 15
 _FLAG: Final = 9
+_STRIP: Final = 8  # at the bottom, where it is drawn what a recording lacks
 
 
 class TimelineView(View):
@@ -235,6 +236,19 @@ class TimelineView(View):
         )
         return min(near, key=lambda one: abs(self.x_of(one.time_ns) + _FLAG / 2 - x), default=None)
 
+    def missing_at(self, x: float) -> str:
+        """What of the recording is not there around a pixel, in words; empty when nothing is missing."""
+        played = None if self.snapshot is None else self.snapshot.playback
+        if played is None:
+            return ""
+        begin, end = self.time_at(x - 2), self.time_at(x + 2)
+        kinds = (
+            (played.gaps, "{:,} instants are missing here: the disk was too slow."),
+            (played.left_out, "{:,} routine events and bits of what CPUs did are left out here: too many came."),
+        )
+        told = [(words, sum(one[2] for one in gaps if one[0] <= end and one[1] >= begin)) for gaps, words in kinds]
+        return " ".join(words.format(number) for words, number in told if number)
+
     def _paint_notes(self, painter: QPainter) -> None:
         """A flag on each instant that somebody has written a note on."""
         color = self.theme.color("ui.accent")
@@ -251,7 +265,8 @@ class TimelineView(View):
         """What a note says, beside the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             note = self.note_at(event.pos().x(), event.pos().y())
-            QToolTip.showText(event.globalPos(), "" if note is None else note.text or "A bookmark", self)
+            words = self.missing_at(event.pos().x()) if event.pos().y() >= self.height() - _STRIP else ""
+            QToolTip.showText(event.globalPos(), words if note is None else note.text or "A bookmark", self)
             return True
         return super().event(event)
 
