@@ -42,6 +42,7 @@ def _head(results: Results) -> str:
     seeds = ", ".join(str(seed) for seed in spec.seeds)
     groups = len(spec.scenarios) * len(spec.memory_mib) * len(spec.begin)
     more = sum(len(part.runs) for part in results.literature)
+    settings = "1 setting" if groups == 1 else f"{groups} settings"
     along = f", and {more} more of what has been published" if more else ""
     return "\n".join(
         [
@@ -58,7 +59,7 @@ def _head(results: Results) -> str:
             _check_command(results),
             "```",
             "",
-            f"- {len(results.runs)} runs: {len(spec.policy)} policies × seeds {seeds} × {groups} settings{along}",
+            f"- {len(results.runs)} runs: {len(spec.policy)} policies × seeds {seeds} × {settings}{along}",
             f"- {results.seconds / (len(results.runs) + more):.1f} s a run; at most {results.peak_mib} MiB a process",
             f"- memviz {results.memviz}, Python {results.python}, ran on sources `{results.sources}`: {SOURCES_ARE}",
             f"- kernel {results.kernel}; compiled or not, the figures are the same",
