@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +175,71 @@ def test_the_zone_that_is_asked_first_tells_its_free_blocks(tmp_path: Path) -> N
     (tmp_path / "buddyinfo").write_text("Node 0, zone Normal 0 0 0 0 0 0 0 0 0 0 0")
     with pytest.raises(SourceError, match="no free block"):
         free_area(tmp_path)
+
+
+# -- a capture that was never seen before: of the machine that the tests run on
+
+CAPTURE = """
+import pathlib, shutil, subprocess, sys
+from memviz.live_helper import FILES, Kernel, Refused
+folder = pathlib.Path(sys.argv[1])
+kernel = Kernel()
+try:
+    kernel.trace_start()
+except Refused as error:
+    sys.exit(str(error))
+trace = pathlib.Path(kernel._instance, "trace")
+for when in ("before", "after"):
+    place = folder / when
+    place.mkdir()
+    if when == "after":
+        subprocess.run([sys.executable, "-c", sys.argv[2]], check=True)
+        (folder / "trace.txt").write_bytes(trace.read_bytes())
+    for name in ("zoneinfo", "buddyinfo", "pagetypeinfo", "slabinfo", "vmstat"):
+        (place / name).write_bytes(kernel.read(name))
+    shutil.copyfile("/proc/kpageflags", place / "kpageflags")
+(folder / "later.txt").write_bytes(trace.read_bytes())
+kernel.close()
+"""
+WORK = """
+import mmap, os, tempfile
+room = mmap.mmap(-1, 24 << 20)
+room[::4096] = bytes(len(room) >> 12)
+with tempfile.NamedTemporaryFile(dir=".") as file:
+    file.write(bytes(16 << 20))
+    file.flush()
+    os.fsync(file.fileno())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not os.access("/proc/kpageflags", os.R_OK), reason="needs root and /proc/kpageflags"
+)
+def test_the_rules_of_a_recorded_machine_hold_on_a_fresh_capture(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CAPTURE, str(tmp_path), WORK], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    found = import_file(tmp_path / "trace.txt", tmp_path / "out.memviz", tmp_path / "before")
+    assert (found.lost, found.double_allocations) == (0, 0)
+    assert found.events > 10_000
+    events = read_any_trace(tmp_path / "trace.txt").events
+    later = read_any_trace(tmp_path / "later.txt").events[events.size :]
+    still = read_still(tmp_path / "before")
+    apply_events(still.frames, events, 1)
+    allocated = still.frames.traced == ALLOCATED
+    apply_events(still.frames, later, 2)
+    allocated &= still.frames.stamp == 1  # nothing happened to it while the page flags were copied
+    after = read_still(tmp_path / "after")
+    assert np.count_nonzero(allocated) > 1000
+    assert not (after.frames.owner[allocated] == page.OWNER_FREE).any()
+    with Reader(found.path) as reader:
+        last = reader.at(found.instants).pages
+    seen = np.flatnonzero(allocated)
+    assert not np.isin(last.owner[seen], (page.OWNER_FREE, page.OWNER_PCP, page.OWNER_UNKNOWN)).any()
+    normal = max(after.zones, key=lambda zone: zone.present)
+    here = slice(normal.start_pfn, normal.start_pfn + normal.spanned)
+    unmanaged = np.count_nonzero(after.frames.owner[here] == page.OWNER_UNKNOWN)
+    assert unmanaged == pytest.approx(normal.present - normal.managed, rel=0.01, abs=4096)
