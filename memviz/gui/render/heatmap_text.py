@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ from memviz.kernel.page import (
     PG_PINNED,
 )
 from memviz.snapshot import Snapshot
+
+_RUN_LEVEL: Final = 10
+"""Page frames are counted in runs of at most ``1 << 10``."""
+_AT_ONCE: Final = 1 << 19
 
 _FLAGS = ((PG_PINNED, "pinned"), (PG_DIRTY, "dirty"), (PG_LOCKED, "locked"), (PG_LRU, "on the LRU"))
 
@@ -110,25 +114,63 @@ class Totals(NamedTuple):
 
 
 def totals(layout: Layout, pyramid: Pyramid, box: Rect) -> Totals:
-    """Count the page frames of a rectangle of cells by rank. Exact, whatever level of detail is shown."""
+    """Count the page frames of a rectangle of cells by rank. Exact, whatever level of detail is shown.
+
+    Squares of the layout that lie inside are runs of page frames and counted as such; only the cells at the edges are
+    looked up one by one.
+    """
     counts = np.zeros(256, np.int64)
-    frames, first, last = 0, -1, -1
     if not pyramid.levels:
         return Totals(0, counts, -1, -1)
-    xs = np.arange(max(box.x, 0), min(box.x + box.w, layout.width), dtype=np.intp)
-    rows = max(1, (1 << 19) // max(xs.size, 1))
-    bottom = min(box.y + box.h, layout.height)
-    for top in range(max(box.y, 0), bottom, rows):
-        ys = np.arange(top, min(top + rows, bottom), dtype=np.intp)
-        pfns = layout.index(Lod(0, 1, 1), ys, xs).ravel()
-        if pfns.size and int(pfns.max()) >= pyramid.nr:
-            pfns = pfns[pfns < pyramid.nr]
-        if pfns.size:
-            counts += np.bincount(np.take(pyramid.levels[0], pfns), minlength=256)
-            frames += int(pfns.size)
-            low, high = int(pfns.min()), int(pfns.max())
-            first, last = (low if first < 0 else min(first, low)), max(last, high)
-    return Totals(frames, counts, first, last)
+    left, top = max(box.x, 0), max(box.y, 0)
+    right, bottom = min(box.x + box.w, layout.width), min(box.y + box.h, layout.height)
+    largest = min(_RUN_LEVEL, len(pyramid.levels) - 1)
+    lod = [one for one in layout.lods() if one.level <= largest and one.planes == (0,)][-1]
+    # The squares that lie inside of the box as a whole: from x0 and y0 up to x1 and y1.
+    x0, x1 = -(-left // lod.cell_w), right // lod.cell_w
+    y0, y1 = -(-top // lod.cell_h), bottom // lod.cell_h
+    if lod.level == 0 or x0 >= x1 or y0 >= y1:
+        lod, x0, x1, y0, y1 = Lod(0, 1, 1), left, max(left, right), top, max(top, bottom)
+    ends = _count(layout, pyramid, lod, (x0, x1, y0, y1), counts)
+    if lod.level:
+        x0, x1, y0, y1 = x0 * lod.cell_w, x1 * lod.cell_w, y0 * lod.cell_h, y1 * lod.cell_h
+        for edge in ((left, right, top, y0), (left, right, y1, bottom), (left, x0, y0, y1), (x1, right, y0, y1)):
+            ends += _count(layout, pyramid, Lod(0, 1, 1), edge, counts)
+    return Totals(int(counts.sum()), counts, min(ends, default=-1), max(ends, default=-1))
+
+
+def _count(
+    layout: Layout, pyramid: Pyramid, lod: Lod, area: tuple[int, int, int, int], counts: npt.NDArray[np.int64]
+) -> list[int]:
+    """Add up the page frames in an area of cells of ``lod``: left, right, top, bottom. Returns the lowest and the
+    highest of them, if there are any.
+    """
+    left, right, top, bottom = area
+    ranks, size, ends = pyramid.levels[0][:-1], 1 << lod.level, []
+    runs_of = ranks[: ranks.size // size * size].view(np.dtype((np.void, size)))
+    xs = np.arange(left, right, dtype=np.intp)
+    rows = max(1, (_AT_ONCE >> lod.level) // max(xs.size, 1))
+    for begin in range(top, bottom, rows):
+        runs = layout.index(lod, np.arange(begin, min(begin + rows, bottom), dtype=np.intp), xs).ravel()
+        runs = runs[runs << lod.level < pyramid.nr]
+        if not runs.size:
+            continue
+        first, last = int(runs.min()), int(runs.max())
+        ends += [first << lod.level, min((last + 1) << lod.level, pyramid.nr) - 1]
+        found = np.take(runs_of, runs).view(np.uint8)
+        outside = max(0, ((last + 1) << lod.level) - pyramid.nr)  # memory may end in the middle of the last run
+        counts += _histogram(found)
+        counts[0] -= outside
+    return ends
+
+
+def _histogram(ranks: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How many there are of each. Many are counted in pairs: twice as quick."""
+    if ranks.size < 1 << 17:
+        return np.bincount(ranks, minlength=256)
+    even = ranks.size & ~1
+    pairs = np.bincount(ranks[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+    return pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(ranks[even:], minlength=256)
 
 
 def totals_words(labels: tuple[str, ...], found: Totals) -> tuple[str, ...]:

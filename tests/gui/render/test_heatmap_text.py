@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memviz.gui.render import heatmap_modes, heatmap_text
-from memviz.gui.render.layout import Blocks, Lod, Rect, Rows
+from memviz.gui.render.layout import Blocks, Hilbert, Lod, Rect, Rows
 from memviz.gui.render.pyramid import Pyramid
 from memviz.kernel import page
 from memviz.snapshot import PageDetail, Pages, Snapshot, Zone
@@ -76,6 +78,40 @@ def test_totals_are_exact(layout: Blocks | Rows) -> None:
     assert found.frames == 220
     assert (found.first, found.last) == (min(pfns), max(pfns))
     assert np.array_equal(found.per_rank, np.bincount(raw[pfns], minlength=256))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_totals_of_any_box_in_any_layout(data: st.DataObject) -> None:
+    nr = data.draw(st.integers(1, 9000))
+    layout = data.draw(
+        st.sampled_from(
+            (Blocks.fitting(nr, 300, 200), Blocks.fitting(nr, 300, 200, 10), Rows.fitting(nr, 300, 200), Hilbert(nr))
+        )
+    )
+    raw = np.random.default_rng(nr).integers(0, 5, nr).astype(np.uint8)
+    pyramid = Pyramid()
+    pyramid.show(raw)
+    x, y = (data.draw(st.integers(-3, side)) for side in (layout.width, layout.height))
+    w, h = (data.draw(st.integers(1, side + 5)) for side in (layout.width, layout.height))
+    found = heatmap_text.totals(layout, pyramid, Rect(x, y, w, h))
+    across, down = range(max(x, 0), min(x + w, layout.width)), range(max(y, 0), min(y + h, layout.height))
+    at = layout.index(Lod(0, 1, 1), np.array(down, np.intp), np.array(across, np.intp)).ravel()
+    pfns = at[at < nr]
+    assert found.frames == pfns.size
+    assert np.array_equal(found.per_rank, np.bincount(raw[pfns], minlength=256))
+    if pfns.size:
+        assert (found.first, found.last) == (pfns.min(), pfns.max())
+
+
+def test_totals_of_a_huge_memory() -> None:
+    raw = np.random.default_rng(7).integers(0, 5, 1 << 21).astype(np.uint8)
+    pyramid = Pyramid()
+    pyramid.show(raw)
+    for layout in (Blocks.fitting(raw.size, 3, 2, 10), Rows.fitting(raw.size, 3, 2), Hilbert(raw.size)):
+        found = heatmap_text.totals(layout, pyramid, Rect(0, 0, layout.width, layout.height))
+        assert np.array_equal(found.per_rank, np.bincount(raw, minlength=256))
+        assert (found.first, found.last) == (0, raw.size - 1)
 
 
 def test_totals_of_a_box_beyond_memory() -> None:
