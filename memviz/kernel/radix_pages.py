@@ -18,7 +18,10 @@ from memviz.kernel.xa_node import ULONG_MAX, XA_CHUNK_SIZE, NodeCache, UpdateNod
 
 
 class RadixPages(RadixTree, PageTree):
-    """``update`` as in ``XArrayPages``; ``preload``: of the machine, shared by all its trees."""
+    """``update`` as in ``XArrayPages``; ``preload``: of the machine, shared by all its trees.
+
+    One difference: Linux 4.16 leaves no shadow of a page that the root itself held, as it counts shadows by node.
+    """
 
     def __init__(
         self, nodes: NodeCache, preload: RadixTreePreload, smp: Smp, rcu: Rcu, update: UpdateNode, name: str

@@ -227,6 +227,10 @@ class RadixTree:
             elif isinstance(root, XaValue):
                 node.nr_values = 1
             self._publish(None, 0, node)
+            if (
+                self.update is not None
+            ):  # as the XArray does; Linux 4.16 tells nobody of a node that holds one shadow now
+                self.update(node)
             root = node
             shift += XA_CHUNK_SHIFT
 

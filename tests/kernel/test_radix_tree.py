@@ -107,6 +107,13 @@ class TestTree:
         tree.delete(1)  # the node goes, index 0 moves into the root
         assert seen[4:] == [(2, 1), (1, 0), (0, 0)]
 
+    def test_a_user_hears_of_a_node_that_holds_what_the_root_held(self) -> None:
+        seen: list[tuple[int, int, int]] = []
+        tree = RadixTree(update=lambda node: seen.append((node.shift, node.count, node.nr_values)))
+        tree.insert(0, value(7))
+        tree.insert(64, "page")
+        assert seen == [(0, 1, 1), (6, 1, 0), (0, 1, 0)]
+
 
 def shrinking(scheduler: Scheduler) -> None:
     """A reader looks for an item while the node that it stands on leaves the tree."""
