@@ -60,7 +60,8 @@ class TimelineView(View):
         self._notes: tuple[Note, ...] = ()
         self._drag_from: tuple[float, tuple[int, int]] | None = None
         self._dragged = False
-        self._sign_ends = -1.0
+        self._signs_from = 0.0
+        """Where the sign begins that was painted last, in pixels."""
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 26)
         selection.changed.connect(self.update)
@@ -141,8 +142,8 @@ class TimelineView(View):
         else:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             self._paint_curve(painter)
-            self._sign_ends = -1.0
-            for marker in self.history.markers:
+            self._signs_from = float(self.width())
+            for marker in reversed(self.history.markers):  # the newest keep their places
                 self._paint_marker(painter, marker)
             self._paint_gaps(painter)
             self._paint_notes(painter)
@@ -186,11 +187,11 @@ class TimelineView(View):
         painter.fillRect(line, self.theme.color(color))
         painter.setPen(self.theme.color(color))
         painter.setFont(self.theme.font("small"))
-        # A sign that would cover the one before it stands beside that, as far as it is still beside its line.
-        left = max(x - 5, self._sign_ends)
-        if left - x < 14:
+        # A sign that would cover the next one stands beside that, as far as it is still near its line.
+        left = min(x - 5, self._signs_from - 11)
+        if x - left < 40:
             painter.drawText(QRectF(left - 3, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
-            self._sign_ends = left + 10
+            self._signs_from = left
 
     @property
     def _playing(self) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 
-from memviz.gui.render.history import History
+from memviz.gui.render.history import DEFRAG, FAILED, SUCCESS, History, Marker
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.timeline import TimelineView
 from memviz.sources.base import RequestPages, Run
 from tests.gui.screen import colours, shown
-from tests.gui.synthetic import SyntheticSource
+from tests.gui.synthetic import SyntheticSource, snapshot
 
 
 def timeline(qtbot: QtBot, selection: Selection, theme: Theme) -> TimelineView:
@@ -65,3 +65,26 @@ def test_left_goes_to_the_marker_before(qtbot: QtBot, selection: Selection, them
     view = timeline(qtbot, selection, theme)
     qtbot.keyClick(view, Qt.Key.Key_Left)
     assert selection.now.event == view.history.markers[-1].seq
+
+
+def test_signs_of_what_happened_at_once_stand_side_by_side(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    """A failure, a pass and a success at the very end: all three signs can be told apart, none is beyond the edge."""
+    view = TimelineView(selection, theme, History())
+    shown(qtbot, view, 600, 110)
+    view.history.add(snapshot(seq=1, time_ns=0))
+    view.history.add(snapshot(seq=2, time_ns=1_000_000_000))
+    ends = 1_000_000_000
+    for number, kind in enumerate((FAILED, DEFRAG, SUCCESS)):
+        view.history.markers.append(Marker(ends - 3 + number, kind, 9, number, 0))
+    image = view.grab().toImage()
+    places = []
+    for key in ("chart.failed", "chart.defrag", "chart.retry"):
+        wanted = theme.color(key).rgb()
+        xs = [x for x in range(image.width()) for y in range(13) if _near(image.pixel(x, y), wanted)]
+        assert xs, key
+        places.append((min(xs), max(xs)))
+    assert places[0][1] < places[1][0] <= places[1][1] < places[2][0] <= places[2][1] < image.width()
+
+
+def _near(one: int, other: int) -> bool:
+    return all(abs((one >> shift & 255) - (other >> shift & 255)) < 60 for shift in (0, 8, 16))
