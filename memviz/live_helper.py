@@ -177,6 +177,15 @@ class Kernel:
             raise _refused(error, FRAME_FILES[what]) from error
         return data[: len(data) // 8 * 8]
 
+    def cgroups(self) -> dict[str, str]:
+        """Memory cgroups: inode to path."""
+        top = self._root + "/sys/fs/cgroup"
+        top += "/memory" if os.path.isdir(top + "/memory") else ""  # of version 1
+        folders = [top, *(os.path.join(place, name) for place, names, _ in os.walk(top) for name in names)]
+        with contextlib.suppress(OSError):
+            return {str(os.stat(one).st_ino): one.removeprefix(top) or "/" for one in folders}
+        return {}
+
     def page_owner(self, pfn: int) -> bytes:
         """The text about who allocated the first page frame from ``pfn`` on of which that is known (Linux 6.3)."""
         path = self._root + PAGE_OWNER
@@ -399,7 +408,7 @@ def _mount_for_us(where: str) -> bool:
 
 
 _CALLS: Final = (
-    *("slab_figures", "act", "trace_start", "trace_stop"),
+    *("slab_figures", "cgroups", "act", "trace_start", "trace_stop"),
     *("trace_follow", "trace_sample", "trace_ready", "trace_lost"),
 )
 

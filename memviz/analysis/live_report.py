@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from memviz.analysis.contiguity import Contiguity
 from memviz.analysis.fragmentation import indices
@@ -13,6 +13,15 @@ from memviz.kernel.page import NR_PAGE_ORDERS
 from memviz.snapshot import Cache, Zone
 
 _CACHES_SHOWN: Final = 12
+
+
+class CgroupFrames(NamedTuple):
+    """Page frames that a memory cgroup is charged for."""
+
+    path: str
+    frames: int
+    pinned: int
+    """Those that can't be moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,10 @@ class LiveReport:
     """Page frames of slabs whose cache the trace has shown."""
     missing: dict[str, str]
     """What can't be seen, and what would bring it."""
+    cgroups: tuple[CgroupFrames, ...] = ()
+    """Those with most page frames first; empty where the kernel doesn't tell."""
+    call_sites: dict[int, str] = field(default_factory=dict)
+    """Who allocated the page frames that pin the cheapest blocks, by pfn, where page_owner knows."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -48,6 +61,8 @@ class LiveReport:
             "missing": self.missing,
             "slab_frames_named": self.slabs_named,
             "caches": [one._asdict() for one in self.caches],
+            "cgroups": [one._asdict() for one in self.cgroups],
+            "call_sites": {str(pfn): site for pfn, site in self.call_sites.items()},
         }
         if self.contiguity is not None:
             told["contiguity"] = {
@@ -66,10 +81,11 @@ class LiveReport:
     def as_text(self) -> str:
         """The report as text, for a terminal of 100 columns."""
         lines = [f"{self.host}, Linux {self.kernel}, {self.when}"]
-        lines += _pins_text(self.pins) if self.pins is not None else []
+        lines += _pins_text(self.pins, self.call_sites) if self.pins is not None else []
         lines += _frames_text(self.frames)
         lines += _zones_text(self.zones, self.contiguity)
         lines += _caches_text(self.caches)
+        lines += _cgroups_text(self.cgroups)
         if self.missing:
             lines += ["", "What can't be seen"]
             lines += [f"  {what}: {why}" for what, why in self.missing.items()]
@@ -90,7 +106,14 @@ def _size(frames: int) -> str:
     return f"{frames * 4 / 1024:,.1f} MiB"
 
 
-def _pins_text(pins: PinReport) -> list[str]:
+def _cgroups_text(cgroups: tuple[CgroupFrames, ...]) -> list[str]:
+    if not cgroups:
+        return []
+    lines = ["", f"{'Memory cgroup':<58}{'pages':>12}{'pinned':>10}"]
+    return lines + [f"  {one.path[-56:]:<56}{one.frames:>12,}{one.pinned:>10,}" for one in cgroups[:_CACHES_SHOWN]]
+
+
+def _pins_text(pins: PinReport, sites: dict[int, str]) -> list[str]:
     lines = [
         "",
         f"Blocks of 2 MiB: {pins.blocks:,}, free {pins.free:,}, movable {pins.clean:,}, pinned {pins.pinned:,}",
@@ -105,7 +128,8 @@ def _pins_text(pins: PinReport) -> list[str]:
         for block in pins.cheapest:
             whose: dict[str, list[int]] = {}
             for pfn, who in block.frames:
-                whose.setdefault(who, []).append(pfn)
+                by = f", from {sites[pfn]}" if pfn in sites else ""
+                whose.setdefault(who + by, []).append(pfn)
             told = "; ".join(
                 f"{who} at {', '.join(f'{pfn:#x}' for pfn in at[:4])}{' …' if len(at) > 4 else ''}"
                 for who, at in whose.items()

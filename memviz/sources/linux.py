@@ -360,6 +360,11 @@ class LinuxSource:
     # -- looking
 
     @property
+    def access(self) -> Access:
+        """The way to the machine's kernel."""
+        return self._access
+
+    @property
     def missing(self) -> dict[str, str]:
         """What can't be seen, and what would bring it."""
         return dict(self._missing)

@@ -70,6 +70,9 @@ class Access(Protocol):
     def page_owner(self, pfn: int) -> str:
         """What page_owner says of the first page frame from ``pfn`` on that it knows."""
 
+    def cgroups(self) -> dict[int, str]:
+        """Memory cgroups: path by inode."""
+
     def trace_start(self) -> dict[str, Any]:
         """Begin to trace: ``formats``, ``cpus``, ``page``."""
 
@@ -153,6 +156,10 @@ class Direct:
             return self._kernel.page_owner(pfn).decode(errors="replace")
         except Refused as error:
             raise _error(error) from error
+
+    def cgroups(self) -> dict[int, str]:
+        """As ``Access``."""
+        return {int(inode): path for inode, path in self._kernel.cgroups().items()}
 
     def trace_start(self) -> dict[str, Any]:
         """As ``Access``."""
@@ -335,6 +342,10 @@ class Helper:
     def page_owner(self, pfn: int) -> str:
         """As ``Access``."""
         return self._call("page_owner", pfn).decode(errors="replace")
+
+    def cgroups(self) -> dict[int, str]:
+        """As ``Access``."""
+        return {int(inode): path for inode, path in json.loads(self._call("cgroups")).items()}
 
     def trace_start(self) -> dict[str, Any]:
         """As ``Access``."""

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from memviz.analysis.contiguity import contiguity
+from memviz.analysis.contiguity import contiguity, pinned_frames
 from memviz.analysis.live_report import LiveReport
 from memviz.analysis.pins import pin_report
 from memviz.sources.linux import LinuxSource
+from memviz.sources.linux_owners import add_owners
 from memviz.sources.linux_sweep import counts
 
 
@@ -25,6 +26,11 @@ def live_report(source: LinuxSource, watch: float = 0.0) -> LiveReport:
         for kinds in source.types.blocks.values():
             for name, count in kinds.items():
                 blocks[name] = blocks.get(name, 0) + count
+    pins = pin_report(pages, source.caches, frames.cache[: frames.nr]) if pages.nr else None
+    missing = source.missing
+    cgroups, sites = (
+        add_owners(source.access, pages.nr, pinned_frames(pages), pins, missing) if pins is not None else ((), {})
+    )
     return LiveReport(
         host=source.told("hostname") or source.title,
         kernel=source.told("osrelease"),
@@ -33,8 +39,10 @@ def live_report(source: LinuxSource, watch: float = 0.0) -> LiveReport:
         frames=counts(pages),
         pageblocks=blocks,
         contiguity=contiguity(pages) if pages.nr else None,
-        pins=pin_report(pages, source.caches, frames.cache[: frames.nr]) if pages.nr else None,
+        pins=pins,
         caches=source.caches,
         slabs_named=int(np.count_nonzero(frames.cache)),
-        missing=source.missing,
+        missing=missing,
+        cgroups=cgroups,
+        call_sites=sites,
     )

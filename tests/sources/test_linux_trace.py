@@ -113,6 +113,9 @@ class Tape:
     def page_owner(self, pfn: int) -> str:
         return ""
 
+    def cgroups(self) -> dict[int, str]:
+        return {}
+
     def act(self, action: str, argument: str = "") -> str:
         return ""
 
