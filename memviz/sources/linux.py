@@ -34,7 +34,7 @@ from memviz.sources.base import (
     SetFocus,
     Speed,
 )
-from memviz.sources.linux_access import Access, LiveError, Rights, connect, told_missing
+from memviz.sources.linux_access import Access, Direct, LiveError, Rights, connect, told_missing
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
 from memviz.sources.linux_remote import connect_to
@@ -53,6 +53,7 @@ _TURN_S: Final = 0.1
 _BEYOND_S: Final = 0.2
 """So often something is swept that is not on the screen."""
 _TEXT_S: Final = 1.0
+_RETRY_S: Final = 5.0
 _SAMPLE_FOR_S: Final = 0.02
 _EVENTS_MAX: Final = 20_000
 _OUTCOMES: Final = 16
@@ -108,7 +109,7 @@ class LinuxSource:
                 self._trace = self._traced(overhead)
             self.read_texts()
             if self.frames.nr:
-                self._first_sweep(1 if host or rights in ("pkexec", "sudo") else 2)
+                self._first_sweep()
         except BaseException:
             self._access.close()  # a trace instance would outlive us
             raise
@@ -141,8 +142,8 @@ class LinuxSource:
             self._missing["trace"] = str(error)
         return None
 
-    def _first_sweep(self, threads: int) -> None:
-        sweep(self._access, self.frames, threads)
+    def _first_sweep(self) -> None:
+        sweep(self._access, self.frames, 2 if isinstance(self._access, Direct) else 1)  # a helper answers one by one
         if self._trace is not None:
             try:
                 self._trace.begin()
@@ -163,9 +164,7 @@ class LinuxSource:
         while self._budget() > 0 and time.monotonic() < end:
             if self._is_due("text", _TEXT_S):
                 self.read_texts()
-            elif self.frames.nr:
-                self._look()
-            else:
+            elif not self.frames.nr or not self._looked():
                 break
         now = time.monotonic()
         wait = max(_SNAPSHOT_S, self._snapshot_cost / _SNAPSHOT_SHARE)
@@ -233,6 +232,19 @@ class LinuxSource:
             events = events[events["kind"] > trace.LAST_BULK]
         if events.size:
             self._notable.append(events[-_EVENTS_MAX:])
+
+    def _looked(self) -> bool:
+        """Sweep one piece. False: it can't be read; it is tried again in a while."""
+        if time.monotonic() < self._due.get("retry", 0.0):
+            return False
+        try:
+            self._look()
+        except LiveError as error:
+            self._missing["page flags"] = str(error)
+            self._due["retry"] = time.monotonic() + _RETRY_S
+            return False
+        self._missing.pop("page flags", None)
+        return True
 
     def _look(self) -> None:
         """Sweep one piece: what the trace touched, what is looked at, or the next in turn."""

@@ -43,12 +43,17 @@ class LiveError(SourceError):
 
 
 def told_missing(missing: dict[str, str]) -> list[str]:
-    """What can't be seen, a sentence each; what only the right is missing for is one sentence together."""
+    """What can't be seen: a sentence for each reason. Lack of rights is one reason, whichever file it is for."""
+    by_reason: dict[str, list[str]] = {}
     refused = [what for what, why in missing.items() if "(errno 13)" in why or "(errno 1)" in why]
-    found = [f"No {what}: {why}." for what, why in missing.items() if what not in refused or len(refused) < 2]
-    if len(refused) > 1:
-        what = ", ".join(refused[:-1])
-        found.insert(0, f"No {what} and no {refused[-1]}: only root may read them; {ASK}.")
+    for what, why in missing.items():
+        if what in refused and len(refused) > 1:
+            why = f"only root may read them; {ASK}"
+        by_reason.setdefault(why, []).append(what)
+    found = []
+    for why, whats in by_reason.items():
+        named = f"{', '.join(whats[:-1])} and no {whats[-1]}" if len(whats) > 1 else whats[0]
+        found.append(f"No {named}: {why}.")
     return found
 
 

@@ -338,6 +338,24 @@ def test_a_helper_whose_parent_is_killed_ends() -> None:
     assert not live_helper._started(pid)
 
 
+@root
+def test_a_reader_that_is_killed_is_a_sentence_and_the_last_picture_stays() -> None:
+    access = Helper(helper())
+    one = LinuxSource(access=access, tracing=False, share=1.0)
+    free = counts(one.snapshot().pages)["free"]
+    access._process.kill()
+    end = time.monotonic() + 1.5  # until everything was asked for once
+    while time.monotonic() < end:
+        one.advance(0.01)
+    found = one.snapshot()
+    assert found.notice.count("the helper that reads this machine has ended") == 1
+    assert "page flags" in found.notice
+    assert counts(found.pages)["free"] == free
+    one.command(1, Compact())
+    assert not one.snapshot().outcomes[-1].ok
+    one.close()
+
+
 # -- the real machine: reading only
 
 
