@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from memviz.analysis.difference import Change, Difference, difference
+from memviz.cli.options import whole
 from memviz.recording.reader import Reader
 from memviz.snapshot import Snapshot
 
@@ -34,7 +35,8 @@ def command(first: str, second: str, picture: str, as_json: bool) -> None:
             raise click.UsageError(f"{picture} exists already: choose another name, or remove it first")
         from memviz.gui.render.picture import difference_png
 
-        Path(picture).write_bytes(difference_png(found.frames, 1280, 720))
+        with whole(Path(picture)) as part:
+            part.write_bytes(difference_png(found.frames, 1280, 720))
     click.echo(json.dumps(as_dict(found, one, other), indent=2) if as_json else text(found, one, other))
 
 

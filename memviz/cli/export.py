@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
 
 from memviz.cli import export_films, export_tables
-from memviz.cli.options import Failed, progress, tell
+from memviz.cli.options import progress, tell, whole
 from memviz.recording.reader import Reader
 from memviz.recording.tables import TABLES
 
@@ -72,7 +70,7 @@ def command(
         if output == "-":
             export_tables.write_csv(reader, what, sys.stdout, _counted("rows"))
             return
-        with _whole(path) as part:
+        with whole(path) as part:
             if kind in export_tables.ENDINGS:
                 written = export_tables.write(reader, what, kind, part, _counted("rows"))
             elif kind in export_films.ENDINGS:
@@ -85,20 +83,6 @@ def command(
         click.echo(json.dumps({"file": str(path.resolve()), "bytes": path.stat().st_size, **written}, indent=2))
     else:
         tell(f"{path}: {path.stat().st_size:,} bytes")
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Where to write: what is there becomes ``path`` at the end, and nothing is left of it when there was no end."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise Failed(f"{path} cannot be written: {error.strerror or error}; choose another folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _picture(reader: Reader, path: Path, kind: str, ident: int, order: int, size: tuple[int, int]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from memviz.cli.options import Failed
+from memviz.cli.options import Failed, progress
 from memviz.recording.format import RecordingError
 from memviz.recording.notes import Notes
 from memviz.recording.reader import Reader
@@ -31,8 +31,11 @@ def command(recording: str, check: bool, as_json: bool) -> None:
             found["integrity"] = reader.check()
             if found["integrity"] != "ok":
                 raise Failed(f"{reader.path} is damaged ({found['integrity']}): copy it again, or record again")
+            shown = progress("instants")
             for ident in range(1, reader.instants + 1):
                 reader.at(ident)
+                if shown is not None:
+                    shown(ident, reader.instants)
             found["checked"] = reader.instants
     click.echo(json.dumps(found, indent=2) if as_json else text(found))
 

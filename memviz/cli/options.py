@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -67,6 +70,20 @@ def progress(what: str = "operations") -> Callable[[int, int], None] | None:
 def tell(sentence: str) -> None:
     """Say something beside the output."""
     click.echo(sentence, err=True)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write: what is there becomes ``path`` at the end, and nothing is left of it when there was no end."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror or error}; choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def load(name: str) -> scenarios.Scenario:
