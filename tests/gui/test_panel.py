@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtGui import QHelpEvent
+from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
+from memviz.gui.main_window import MainWindow, Scenario
 from memviz.gui.panel import PanelHeader, wrap
+from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
+from tests.gui.clients import PlayedClient
 
 
 def test_the_header_cuts_the_subtitle_and_not_the_buttons(qtbot: QtBot, theme: Theme) -> None:
@@ -53,3 +58,32 @@ def test_wrapped_text_is_cut_in_its_last_line(qtbot: QtBot, theme: Theme, lines:
 def test_text_that_fits_is_left_as_it_is(qtbot: QtBot, theme: Theme) -> None:
     assert wrap("It fits.", theme.font(), 500, 3) == ["It fits."]
     assert wrap("", theme.font(), 500, 3) == [""]
+
+
+def test_every_panel_says_why_it_is_empty(qtbot: QtBot, theme: Theme) -> None:
+    """Nothing open, starting, failed: the same words in all panels, and what to do."""
+    client = PlayedClient([])
+    window = MainWindow([Scenario("none", "Nothing", lambda: client)], theme, Settings())
+    qtbot.addWidget(window)
+    window.show()
+    said = {view.empty_words() for view in window.views}
+    assert said == {("Nothing is open", "Ctrl+N: choose a scenario · Ctrl+O: open a recording")}
+    assert not window.actions_by_name["compact"].isEnabled()
+    window.open_scenario("none")
+    assert {view.empty_words()[0] for view in window.views} == {"Starting …"}
+    assert "it is just starting" in window.actions_by_name["compact"].toolTip()
+    client.die("The source was killed.")
+    window.session.pull()
+    assert {view.empty_words()[1] for view in window.views} == {"The line at the top says why"}
+
+
+def test_the_title_of_a_panel_tells_what_it_shows(qtbot: QtBot, window: MainWindow) -> None:
+    for view in window.views:
+        assert view.what.endswith("."), view.ident
+        assert view.header.what == view.what
+    header = window.heatmap.header
+    at = QPoint(20, 12)
+    QApplication.sendEvent(header, QHelpEvent(QEvent.Type.ToolTip, at, header.mapToGlobal(at)))
+    assert "8,192 page frames" in QToolTip.text()
+    assert "Every cell is a page frame of 4 KiB" in QToolTip.text()
+    QToolTip.hideText()

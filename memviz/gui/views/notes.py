@@ -85,6 +85,10 @@ class NotesView(View):
 
     ident: ClassVar[str] = "notes"
     title: ClassVar[str] = "Notes"
+    what: ClassVar[str] = (
+        "What somebody wrote on instants of the recording. Notes are kept in a file beside it; the recording stays as "
+        "it is."
+    )
     empty: ClassVar[str] = "No notes on this recording yet"
     period_ms: ClassVar[int] = 200
 

@@ -62,6 +62,7 @@ class TimelineView(View):
         self._dragged = False
         self._signs_from = 0.0
         """Where the sign begins that was painted last, in pixels."""
+        self._last_sign = ""
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 26)
         selection.changed.connect(self.update)
@@ -142,7 +143,7 @@ class TimelineView(View):
         else:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             self._paint_curve(painter)
-            self._signs_from = float(self.width())
+            self._signs_from, self._last_sign = float(self.width()), ""
             for marker in reversed(self.history.markers):  # the newest keep their places
                 self._paint_marker(painter, marker)
             self._paint_gaps(painter)
@@ -187,11 +188,11 @@ class TimelineView(View):
         painter.fillRect(line, self.theme.color(color))
         painter.setPen(self.theme.color(color))
         painter.setFont(self.theme.font("small"))
-        # A sign that would cover the next one stands beside that, as far as it is still near its line.
+        # A sign that would cover the next one stands beside that, as far as it is still near its line; the same once.
         left = min(x - 5, self._signs_from - 11)
-        if x - left < 40:
+        if x - left < 40 and not (sign == self._last_sign and left < x - 5):
             painter.drawText(QRectF(left - 3, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
-            self._signs_from = left
+            self._signs_from, self._last_sign = left, sign
 
     @property
     def _playing(self) -> bool:
