@@ -170,7 +170,9 @@ def _histogram(ranks: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return np.bincount(ranks, minlength=256)
     even = ranks.size & ~1
     pairs = np.bincount(ranks[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
-    return pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(ranks[even:], minlength=256)
+    counts: npt.NDArray[np.int64] = np.bincount(ranks[even:], minlength=256)
+    counts += pairs.sum(axis=0) + pairs.sum(axis=1)
+    return counts
 
 
 def totals_words(labels: tuple[str, ...], found: Totals) -> tuple[str, ...]:
