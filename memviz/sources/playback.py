@@ -72,8 +72,7 @@ class PlaybackSource:
 
     def advance(self, seconds: float) -> bool:
         """Go where the clock says. False when that is where it stands, and nothing new is known of the whole."""
-        told = not self._figures.complete and self._figures.work(_FIGURES_S)
-        return self._advance() or told
+        return self._advance() or (not self._figures.complete and self._figures.work(_FIGURES_S))
 
     def _advance(self) -> bool:
         if not self._running:
