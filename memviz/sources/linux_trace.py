@@ -33,6 +33,8 @@ _SLICE_NS: Final = 1_000_000
 _LEAST_RUN: Final = 0.1
 """Of a CPU: who runs less than that is treated as if it ran so much, so that bursts that are rare are seen whole."""
 _SAMPLE_S: Final = 10.0
+_FIRST_SAMPLES_S: Final = 2.0
+_FIRST_S: Final = 30.0  # in which more often is learned which slabs are whose
 _LOST_S: Final = 1.0
 _TOLD_S: Final = 10.0
 _SUB_BUFFERS: Final = 2048
@@ -98,6 +100,7 @@ class LiveTrace:
         """Events that were overwritten before they were read."""
         self.gaps = 0
         """Times that something was not seen: events were lost, or not traced."""
+        self._begin = time.monotonic()
         self._following = True
         self._paused_at = float("-inf")
         self._sampling = False
@@ -150,7 +153,8 @@ class LiveTrace:
 
     def sample_due(self) -> bool:
         """Switch the events of every slab object on where it is time for that. True: read on in a moment."""
-        if self._sampling or not self._is_due("sample", _SAMPLE_S):
+        young = time.monotonic() < self._begin + _FIRST_S
+        if self._sampling or not self._is_due("sample", _FIRST_SAMPLES_S if young else _SAMPLE_S):
             return False
         self._sampling = True
         self._access.trace_sample(True)
