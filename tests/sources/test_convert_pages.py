@@ -50,21 +50,22 @@ def test_every_scenario_says_what_it_touches(name: str) -> None:
 
 
 def test_a_look_into_the_middle_of_operations_misses_nothing() -> None:
-    source = SimulationSource("aged-file-server", memory_mib=64, scripted=True)
+    source = SimulationSource("aged-file-server", memory_mib=48, scripted=True)
     copies = by_marks_alone(source.machine)
     looks = 0
 
     def look() -> None:
         nonlocal looks
         looks += 1
-        if looks % 50 == 0:
-            assert_all_there(copies.pages(), source.machine.mem)
+        assert_all_there(copies.pages(), source.machine.mem)
 
     source.watch(look)
+    source.machine.smp.watch_mask = 3  # at every fourth switch of CPUs
     source.command(1, SetPolicy("xa_nodes", "movable"))
     for number in range(2, 10):
         source.command(number, Step(60))
         source.command(number, Compact())
+        source.command(number, RequestPages(9, GFP_KERNEL))
     assert looks > 500
 
 
