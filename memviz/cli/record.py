@@ -65,7 +65,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
 @click.option(
     "--every-event",
     is_flag=True,
-    help="Follow every page frame; otherwise events are sampled where programs would pay more than 1.5 % for them.",
+    help="Follow every page frame; otherwise events are sampled where programs would pay more than 1 % for them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what became of it as JSON.")
 def command(

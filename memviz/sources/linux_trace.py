@@ -20,7 +20,7 @@ from memviz.sources.linux_deltas import apply_events
 from memviz.sources.linux_sweep import FrameMap
 from memviz.sources.linux_tracefs import RingReader
 
-OVERHEAD: Final = 0.015
+OVERHEAD: Final = 0.01
 """Of the time that programs run: what following their page frames may cost them."""
 EVENT_NS: Final = 250
 """What an event costs, where nothing better is known: measured on Linux 6.18 in a virtual machine."""
