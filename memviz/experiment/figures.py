@@ -14,6 +14,18 @@ from memviz.experiment.table import Part, Run
 Value = Callable[[Outcome], float]
 
 
+COLOURS: Final = (
+    *("#8695a8", "#5f86c0", "#c8577a", "#e58fc1", "#d9a441", "#3fa7e0", "#38a89d"),
+    *("#2f7fd6", "#1f9a70", "#8a9a2f", "#b79bff", "#e07b39", "#7fd46b", "#e0605a"),
+)
+"""Of policies, in their order, on paper and in the window; they stay legible on light and dark ground."""
+
+
+def colour(policy: int) -> str:
+    """Of a policy, by its place."""
+    return COLOURS[policy % len(COLOURS)]
+
+
 class Group(NamedTuple):
     """Runs that compare: one scenario on one size of memory, policies beginning at one time."""
 

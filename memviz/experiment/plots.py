@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,9 @@ def _lines(results: Results, group: Group, phase: str, orders: list[int], axis: 
         axis.errorbar(
             [order + shift for order in orders],
             [one.mean for one in found],
-            yerr=_errors(found),
+            yerr=_errors(found, 100),
             label=policy.name,
-            color=_colour(number),
+            color=figures.colour(number),
             marker="osD^v<>"[number % 7],
             markersize=3.5,
             linewidth=1,
@@ -117,8 +118,8 @@ def _price(results: Results, figure: Any) -> None:
             axis.barh(
                 range(len(labels)),
                 [one.mean for one in found],
-                xerr=_errors(found),
-                color=[_colour(number) for number in range(len(labels))],
+                xerr=_errors(found, 100 if column == 0 else math.inf),
+                color=[figures.colour(number) for number in range(len(labels))],
                 error_kw={"elinewidth": 0.8},
             )
             axis.set_yticks(range(len(labels)), labels)
@@ -152,7 +153,9 @@ def _time(results: Results, figure: Any) -> None:
         for number, policy in enumerate(results.spec.policy):
             ops, *curves = over_time.ageing(results, group, policy.name)
             for axis, means in zip(row, curves, strict=True):
-                axis.plot([op / 1000 for op in ops], means, label=policy.name, color=_colour(number), linewidth=1.2)
+                axis.plot(
+                    [op / 1000 for op in ops], means, label=policy.name, color=figures.colour(number), linewidth=1.2
+                )
         row[0].set(ylabel=f"order {results.spec.protocol.watch} in a burst, %", title=_where(group))
         row[1].set(ylabel="mixed pageblocks, %")
         for axis in row:
@@ -171,9 +174,9 @@ def _time_after(results: Results, group: Group, axis: Any) -> None:
         axis.errorbar(
             [middle + shift for middle in middles],
             [one.mean for one in found],
-            yerr=_errors(found),
+            yerr=_errors(found, 100),
             label=policy.name,
-            color=_colour(number),
+            color=figures.colour(number),
             marker="osD^v<>"[number % 7],
             markersize=3.5,
             linewidth=1,
@@ -187,12 +190,9 @@ def _time_after(results: Results, group: Group, axis: Any) -> None:
     )
 
 
-def _errors(found: list[Estimate]) -> list[float]:
-    return [0.0 if one.half == float("inf") else one.half for one in found]
-
-
-def _colour(number: int) -> str:
-    """Thirteen colours that stay apart (Paul Tol's muted ones and some greys)."""
-    tol = ("#bbbbbb", "#555555", "#000000", "#aa4499", "#88ccee", "#44aa99", "#332288", "#117733")
-    more = ("#999933", "#ddcc77", "#cc6677", "#882255", "#ee7733")
-    return (tol + more)[number % 13]
+def _errors(found: list[Estimate], most: float = math.inf) -> list[list[float]]:
+    """Intervals for matplotlib, below and above; none goes below nought or beyond ``most``, where no figure can be."""
+    halves = [0.0 if math.isinf(one.half) else one.half for one in found]
+    low = [max(0.0, min(half, one.mean)) for half, one in zip(halves, found, strict=True)]
+    high = [max(0.0, min(half, most - one.mean)) for half, one in zip(halves, found, strict=True)]
+    return [low, high]

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QWidget
 
 from memviz.experiment import figures, over_time, publish, report_words
 from memviz.experiment import table as experiment_table
-from memviz.experiment.figures import PRICE, Figure, Group
+from memviz.experiment.figures import PRICE, Figure, Group, colour
 from memviz.experiment.over_time import chief
 from memviz.experiment.spec import ExperimentError
 from memviz.experiment.table import Part, Results, Run, read_results
@@ -22,7 +22,7 @@ from memviz.gui.controls import Chooser, claims
 from memviz.gui.experiment_parts import EMPTY, PageParts
 from memviz.gui.render import tables
 from memviz.gui.theme import Theme
-from memviz.gui.views.experiment_plots import Dot, Line, colour
+from memviz.gui.views.experiment_plots import Dot, Line
 from memviz.gui.views.experiment_table import Column
 
 PHASES = {"burst": "in a burst: many at once", "steady": "steady: now and then, while the work goes on"}

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QToolButton
 from pytestqt.qtbot import QtBot
 
 from memviz.experiment import figures, over_time
+from memviz.experiment.figures import COLOURS, colour
 from memviz.experiment.publish import brought_along, publish, results_path
 from memviz.experiment.run_source import ARRIVED
 from memviz.experiment.table import Results, read_results
@@ -18,7 +19,6 @@ from memviz.gui.dialogs import Palette
 from memviz.gui.experiment_page import ExperimentPage
 from memviz.gui.main_window import MainWindow
 from memviz.gui.theme import Theme
-from memviz.gui.views.experiment_plots import COLOURS, colour
 from tests.experiment.conftest import results, small_cells, spec, spec_file  # noqa: F401 (fixtures)
 
 

@@ -14,13 +14,9 @@ from PySide6.QtGui import QColor, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from memviz.experiment.estimate import Estimate
+from memviz.experiment.figures import colour
 from memviz.gui.theme import Theme
 
-COLOURS: Final = (
-    *("#8695a8", "#5f86c0", "#c8577a", "#e58fc1", "#d9a441", "#3fa7e0", "#38a89d"),
-    *("#2f7fd6", "#1f9a70", "#8a9a2f", "#b79bff", "#e07b39", "#7fd46b", "#e0605a"),
-)
-"""Of policies, in their order; they stay legible on both grounds. Symbols differ as well."""
 SYMBOLS: Final = ("o", "s", "d", "t", "t1", "star", "+", "p", "h", "x", "t2", "t3", "o", "s")
 _DIM: Final = 110
 
@@ -40,11 +36,6 @@ class Dot(NamedTuple):
     policy: int
     seed: int
     value: float
-
-
-def colour(policy: int) -> str:
-    """Of a policy, by its place."""
-    return COLOURS[policy % len(COLOURS)]
 
 
 class Plot(pg.GraphicsView):  # type: ignore[misc]
