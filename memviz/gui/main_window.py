@@ -10,7 +10,7 @@ from PySide6.QtCore import QByteArray, Qt, Slot
 from PySide6.QtGui import QCloseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QMenu, QMessageBox, QVBoxLayout, QWidget
 
-from memviz.gui import actions, dialogs, panels, tab_order
+from memviz.gui import actions, choices, dialogs, panels, tab_order
 from memviz.gui.docks import Docks, PanelAction
 from memviz.gui.experiments import CatchUpBar, Experiments
 from memviz.gui.feed import Feed
@@ -96,6 +96,7 @@ class MainWindow(OpensRuns):
         self.set_order(self._order)
         self._paint()
         self._session_changed()
+        choices.restore(self.views, settings)
         geometry, state = settings.layout()
         self._restore(geometry, state)
 
@@ -343,6 +344,7 @@ class MainWindow(OpensRuns):
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout, and end the source."""
         self.docks.suit(False)
+        choices.remember(self.views, self.settings)
         self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))
         self.session.close()
         self.jobs.abandon()

@@ -67,6 +67,14 @@ class Settings:
     def order(self, order: int) -> None:
         self._store.setValue("order", order)
 
+    def choice(self, key: str) -> str:
+        """What was chosen last for ``key``; empty when nothing ever was."""
+        return str(self._store.value(f"choice/{key}", "", type=str))
+
+    def set_choice(self, key: str, value: str) -> None:
+        """Remember a choice."""
+        self._store.setValue(f"choice/{key}", value)
+
     def save_layout(self, geometry: QByteArray, state: QByteArray) -> None:
         """Remember where the window and its docks are."""
         self._store.setValue("window/geometry", geometry)

@@ -19,6 +19,7 @@ from memviz.gui.controls import Button
 from memviz.gui.main_window import MainWindow, Scenario
 from memviz.gui.settings import VERSION, Settings
 from memviz.gui.theme import Theme
+from memviz.gui.views.charts import ChartsView
 from memviz.snapshot import Snapshot
 from memviz.sources.base import Compact, Run, SetPolicy, Speed, Step
 from tests.gui.clients import FakeClient, PlayedClient
@@ -243,6 +244,23 @@ def test_layout_theme_and_order_are_remembered(qtbot: QtBot, window: MainWindow,
     assert not again.docks.all["events"].isHidden()
     assert again.theme.tokens.name == "light"
     assert again.actions_by_name["request"].text().startswith("Request order 5")
+
+
+def test_how_things_were_looked_at_is_remembered(qtbot: QtBot, window: MainWindow) -> None:
+    window.heatmap.set_mode("migratetype")
+    window.heatmap.set_layout_name("rows")
+    window._view(ChartsView).set_chart("memory")
+    window.close()
+    again = MainWindow([], Theme("dark"), Settings())
+    qtbot.addWidget(again)
+    assert (again.heatmap.mode.id, again.heatmap.layout_name) == ("migratetype", "rows")
+    assert again._view(ChartsView).chart == "memory"
+    assert again._view(ChartsView).chooser.currentData() == "memory"
+    again.close()
+    QSettings().setValue("choice/map_colour", "no such colours")
+    third = MainWindow([], Theme("dark"), Settings())
+    qtbot.addWidget(third)
+    assert third.heatmap.mode.id == "owner"
 
 
 def test_a_layout_of_another_version_is_not_used(qtbot: QtBot, window: MainWindow) -> None:
