@@ -31,7 +31,7 @@ from memviz.sources.base import Done
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.04
+SHARE: Final = 0.045
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 _SWITCH_S: Final = 0.0005
@@ -55,8 +55,7 @@ class Recorder:
         self._waiting: list[Done] = []
         self._skipped = 0
         self._item_bytes = 0
-        # The middle one of the last few: some cost more, for they took details that have a share of their own.
-        self._costs: deque[float] = deque(maxlen=8)
+        self._costs: deque[float] = deque(maxlen=16)
         self._rest_s = 0.0
         self._rest_from = (0.0, 0.0)
         self._failure = ""
@@ -97,7 +96,7 @@ class Recorder:
         now = time.monotonic()
         # Even steps, as long as they can be held.
         self._costs.append(cost_s)
-        self._rest_s = statistics.median_low(self._costs) * (1 / SHARE - 1)
+        self._rest_s = statistics.fmean(self._costs) * (1 / SHARE - 1)
         self._rest_from = (time.thread_time(), now)
         self._next = max(self._next + self._period, now - self._period)
         self._item_bytes = snapshot.pages.nr * 7

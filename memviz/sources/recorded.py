@@ -134,13 +134,13 @@ class RecordedSource:
 
     def snapshot(self) -> Snapshot:
         """This instant, for the window."""
-        snapshot, cost_s = self._take()
+        snapshot = self.inner.snapshot()
         self._pulled = time.monotonic()
         recorder = self._recorder
         if recorder is not None:
             # In the middle of its work the source stands where no run can be taken up again.
             if self._changed and not self._working and recorder.due():
-                self._record(snapshot, cost_s)
+                self._record(snapshot, time.thread_time())  # the Snapshot is the window's: it costs nothing here
             else:
                 self._for_file.add(snapshot)
         snapshot = self._for_window.take(snapshot)
@@ -204,7 +204,7 @@ class RecordedSource:
         if recorder is None:
             return self._end or "Nothing was being recorded."
         if self._changed and not recorder.status().failure:
-            self._record(self._take_for_file(), 0.0, recorder)
+            self._record(self._take_for_file(), time.thread_time(), recorder)
         self._status = status = recorder.close()
         missed = f" {status.missed:,} are missing, for the disk was too slow." if status.missed else ""
         if status.left_out:
@@ -220,21 +220,16 @@ class RecordedSource:
         if not recorder.due(idle):
             return
         begin = time.thread_time()
-        snapshot = self._take_for_file()
-        self._record(snapshot, time.thread_time() - begin)
-
-    def _take(self) -> tuple[Snapshot, float]:
-        begin = time.thread_time()
-        snapshot = self.inner.snapshot()
-        return snapshot, time.thread_time() - begin
+        self._record(self._take_for_file(), begin)
 
     def _take_for_file(self) -> Snapshot:
-        snapshot, _ = self._take()
+        snapshot = self.inner.snapshot()
         if self._pulled:  # somebody looks, and would miss what comes only once
             self._for_window.add(snapshot)
         return snapshot
 
-    def _record(self, snapshot: Snapshot, cost_s: float, into: Recorder | None = None) -> None:
+    def _record(self, snapshot: Snapshot, begin_s: float, into: Recorder | None = None) -> None:
+        """``begin_s``: the thread's time when work for the recording began."""
         recorder = into or self._recorder
         assert recorder is not None, "somebody records"
         self._changed = False
@@ -245,7 +240,7 @@ class RecordedSource:
             self._journal = len(self.inner.journal)
             digest = self._digest(self.inner)
         snapshot = self._for_file.take(snapshot)
-        recorder.offer(snapshot, digest, cost_s, self._for_file.take_lost_lanes())
+        recorder.offer(snapshot, digest, time.thread_time() - begin_s, self._for_file.take_lost_lanes())
 
     def _digest(self, source: Repeatable) -> str:
         """The source's digest, if its share of the time allows one."""
@@ -265,7 +260,7 @@ class RecordedSource:
         notice = " ".join(str(error).split()) or type(error).__name__
         try:
             snapshot = replace(self._take_for_file(), state="failed", notice=notice)
-            self._record(snapshot, 0.0)
+            self._record(snapshot, time.thread_time())
         except Exception:
             self._changed = False  # it can't be looked at any more: what was recorded must do
         self.stop()
