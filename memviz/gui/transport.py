@@ -277,7 +277,7 @@ def _recording_words(snapshot: Snapshot) -> str:
 
 
 def _source_words(snapshot: Snapshot) -> str:
-    kind = {"simulation": "Simulation", "linux": "This machine", "playback": "Recording"}.get(snapshot.source, "Source")
+    kind = {"simulation": "Simulation", "linux": snapshot.title, "playback": "Recording"}.get(snapshot.source, "Source")
     cpus = len(snapshot.cpus)
     parts = [kind, bytes_of_frames(snapshot.pages.nr)]
     if cpus:
