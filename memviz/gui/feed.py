@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from PySide6.QtCore import QElapsedTimer, QObject, Slot
 
 from memviz.gui.docks import Docks
 from memviz.gui.panel import Waiting
 from memviz.gui.session import Session
+from memviz.sources.serve import NO_PAGES
+
+FRAMES: Final = ("heatmap",)
+"""Panels that look at page frames one by one. The others get snapshots without: each may keep one for long, and of a
+memory of 64 GiB one takes 117 MB.
+"""
 
 
 class Feed(QObject):
@@ -37,6 +45,7 @@ class Feed(QObject):
             dock.view.waiting = waiting
         if snapshot is None:
             return
+        without = replace(snapshot, pages=NO_PAGES)
         for dock in self._docks.all.values():
             view = dock.view
             if dock.failed or not dock.in_sight or self._shown_seq.get(view.ident) == snapshot.seq:
@@ -47,7 +56,7 @@ class Feed(QObject):
             self._shown_ms[view.ident] = now_ms
             self._shown_seq[view.ident] = snapshot.seq
             try:
-                view.show_snapshot(snapshot)
+                view.show_snapshot(snapshot if view.ident in FRAMES else without)
             except Exception:
                 # One broken panel must not take the window's other panels with it.
                 dock.fail()

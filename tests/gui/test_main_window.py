@@ -211,7 +211,11 @@ def test_hidden_panels_cost_nothing_and_catch_up(qtbot: QtBot, window: MainWindo
     toggle = window.findChild(QAction, "action_panel_contiguity")
     assert toggle is not None
     toggle.trigger()
-    qtbot.waitUntil(lambda: window.contiguity.snapshot is window.session.snapshot)
+    qtbot.waitUntil(lambda: bool(seen))
+    assert window.session.snapshot is not None
+    assert seen[-1].seq == window.session.snapshot.seq
+    assert seen[-1].pages.nr == 0, "a panel that looks at no page frames keeps none"
+    assert window.heatmap.snapshot is window.session.snapshot
     del window.contiguity.show_snapshot
 
 
