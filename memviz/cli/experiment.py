@@ -61,7 +61,7 @@ def command(
 
     \b
     Example: memviz experiment quick
-             memviz experiment reliable-high-order --jobs 2 -o docs/experiments
+             memviz experiment reliable-high-order -o docs/experiments
              memviz experiment reliable-high-order --check docs/experiments --readme README.md
     """
     try:
