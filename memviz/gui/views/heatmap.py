@@ -17,6 +17,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import heatmap_modes, heatmap_text
 from memviz.gui.render.layout import Blocks, Hilbert, Layout, Rect, Rows
@@ -261,6 +262,7 @@ class HeatmapView(View):
         self._sort()
         self._show_legend()
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """A frame around the map while it has the focus."""
         if self.map.hasFocus():

@@ -25,6 +25,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
+from memviz.gui.painting import painted
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render.heatmap_image import U32, Camera, HeatmapImage, clamp, largest_zoom, zoom_about
 from memviz.gui.render.layout import Layout, Rect
@@ -224,6 +225,7 @@ class HeatmapMap(QWidget):
             self._picture_of = shown
         return self._picture
 
+    @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """The picture, then outlines, numbers and the overview."""
         painter = QPainter(self)
