@@ -5,15 +5,17 @@ Space runs and pauses from everywhere, but presses the button that has the focus
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QSizePolicy, QSlider, QTableView, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QMenu, QSizePolicy, QSlider, QTableView, QToolButton, QWidget
 
 from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
 
+_ENTRIES: Final = 40
 _PRESS: Final = frozenset({Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter})
 _MOVE: Final = frozenset(
     {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Home, Qt.Key.Key_End}
@@ -77,6 +79,19 @@ class Slider(QSlider):
             event.accept()
             return True
         return super().event(event)
+
+
+def fill_menu(menu: QMenu, entries: Iterable[tuple[object, str]], chosen: object) -> None:
+    """Offer ``entries``, (data, title), in place of what the menu offered; those that are too many behind *More*."""
+    menu.clear()
+    more: QMenu | None = None
+    for number, (data, title) in enumerate(entries):
+        if number == _ENTRIES:
+            more = menu.addMenu("More")
+        action = (more or menu).addAction(title)
+        action.setCheckable(True)
+        action.setChecked(data == chosen)
+        action.setData(data)
 
 
 class Table(QTableView):

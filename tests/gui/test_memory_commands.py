@@ -71,8 +71,6 @@ class Here:
         self.source.command(self._number, command)
         return self._number
 
-    gone = True
-
     def leave(self) -> None:
         """End."""
         self.source.close()

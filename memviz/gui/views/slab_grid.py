@@ -21,6 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QScrollBar, QToolButton, QWidget
 
+from memviz.gui.controls import fill_menu
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import slab as render
@@ -35,7 +36,6 @@ SORT_EVERY: Final = 0.5
 """Seconds between two sortings: rows that dance can't be read. Until then a slab keeps its row, a freed one too."""
 
 Pfns = npt.NDArray[np.uint32]
-CHOICES_SHOWN: Final = 40
 LEAST_CELL: Final = 5
 STATES: Final = tuple(range(OBJ_FREE, OBJ_BUSY + 1))
 
@@ -101,29 +101,17 @@ class SlabGridView(View):
         self.choose_cache(str(action.data()))
 
     def _fill_sorts(self) -> None:
-        menu = self.sort_button.menu()
-        menu.clear()
-        for ident, title in render.SORTS:
-            action = menu.addAction(title.capitalize())
-            action.setCheckable(True)
-            action.setChecked(ident == self.sort)
-            action.setData(ident)
+        entries = [(ident, title.capitalize()) for ident, title in render.SORTS]
+        fill_menu(self.sort_button.menu(), entries, self.sort)
 
     def _fill_caches(self) -> None:
         """Caches by memory held, largest first: the list of a real machine has 200."""
-        menu = self.cache_button.menu()
-        menu.clear()
         caches = () if self.snapshot is None else self.snapshot.caches
         by_size = sorted(caches, key=lambda cache: (-(cache.slabs << cache.order), cache.name))
-        more: QMenu | None = None
-        for number, cache in enumerate(by_size):
-            if number == CHOICES_SHOWN:
-                more = menu.addMenu("More")
-            mark = ", movable" if cache.movable else ""
-            action = (more or menu).addAction(f"{cache.name}   {cache.slabs:,} slabs{mark}")
-            action.setCheckable(True)
-            action.setChecked(cache.name == self.selection.focus.cache)
-            action.setData(cache.name)
+        entries = [
+            (one.name, f"{one.name}   {one.slabs:,} slabs{', movable' if one.movable else ''}") for one in by_size
+        ]
+        fill_menu(self.cache_button.menu(), entries, self.selection.focus.cache)
 
     # -- settings of the view
 

@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
+from memviz.gui.controls import fill_menu
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import tree as render
@@ -33,7 +34,6 @@ from memviz.snapshot import U32, Snapshot
 
 MOVE_MS: Final = 600
 ZOOM_STEP: Final = 1.25
-CHOICES_SHOWN: Final = 40
 MARK_COLORS: Final = ("chart.compaction", "chart.fast", "chart.failed")
 LARGEST: Final = 1.8
 
@@ -95,14 +95,7 @@ class XArrayTreeView(View):
             (one.id, f"{one.name}   {one.nodes:,} nodes{', movable' if one.movable else ''}")
             for one in sorted(arrays, key=lambda one: (-one.nodes, one.id))
         ]
-        more: QMenu | None = None
-        for number, (ident, title) in enumerate(entries):
-            if number == CHOICES_SHOWN:
-                more = menu.addMenu("More")
-            action = (more or menu).addAction(title)
-            action.setCheckable(True)
-            action.setChecked(ident == chosen)
-            action.setData(ident)
+        fill_menu(menu, entries, chosen)
 
     def _array_chosen(self, action: QAction) -> None:
         self.choose_array(int(action.data()))
