@@ -148,6 +148,20 @@ def test_what_is_missing_is_said_where_it_is(qtbot, playing: MainWindow) -> None
     assert timeline.missing_at(timeline.x_of(end)) == "12 instants are missing here: the disk was too slow."
 
 
+def test_the_legend_is_of_the_instant_that_it_was_wound_to(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
+    """Also when the one before was just counted."""
+    heatmap = playing.views[0]
+    with Reader(recording) as reader:
+        times = [reader.times_of(ident)[0] for ident in (1, 40)]
+    for time_ns in (*times, *times[::-1]):
+        playing.recordings.seek(time_ns)
+        qtbot.waitUntil(lambda time_ns=time_ns: playing.session.snapshot.time_ns == time_ns, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not heatmap._recount.isActive() and not heatmap._again.isActive(), timeout=PATIENCE_MS)
+    said = heatmap.legend.accessibleDescription()
+    heatmap._show_legend()
+    assert heatmap.legend.accessibleDescription() == said
+
+
 def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
     with Reader(recording) as reader:
         at_ns, ops = reader.times_of(30)[0], reader.ops_of(30)

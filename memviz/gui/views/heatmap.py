@@ -34,6 +34,8 @@ from memviz.snapshot import Snapshot
 LAYOUTS: Final = (("blocks", "blocks"), ("rows", "rows"), ("hilbert", "Hilbert curve"))
 
 _SIGHT_MS: Final = 200
+_COUNT_S: Final = 0.25
+"""The legend is counted at most this often while page frames change."""
 """So long the camera must rest before the source is told what is seen."""
 
 BUDGET_S: Final = 0.006
@@ -84,6 +86,10 @@ class HeatmapView(View):
         self._again.setSingleShot(True)
         self._again.setInterval(12)
         self._again.timeout.connect(self._sort)
+        self._recount = QTimer(self)
+        self._recount.setSingleShot(True)
+        self._recount.setInterval(int(_COUNT_S * 1000))
+        self._recount.timeout.connect(self._show_legend)
         self._sight = QTimer(self)
         self._sight.setSingleShot(True)
         self._sight.setInterval(_SIGHT_MS)
@@ -230,13 +236,16 @@ class HeatmapView(View):
         if self.pyramid.version != self._shown_version:
             self._shown_version = self.pyramid.version
             self.map.update()
-        if self.pyramid.complete and begin - self._counted_at > 0.25:
+        if self.pyramid.complete and begin - self._counted_at > _COUNT_S:
             self._counted_at = begin
             self._show_legend()
+        elif not self._recount.isActive():
+            self._recount.start()  # whoever winds a recording and stops there sees what is there
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Nothing goes on while nobody sees it."""
         self._again.stop()
+        self._recount.stop()
         self._sight.stop()
 
     def _tell_sight(self) -> None:
