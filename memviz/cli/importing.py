@@ -52,4 +52,4 @@ def command(trace: Path, output: Path | None, before: Path | None, as_json: bool
 
 def _progress(done: int, all_of_them: int) -> None:
     percent = done * 100 // max(1, all_of_them)
-    click.echo(f"\r{percent:3} %  {done:,} events" if percent < 100 else "\r\033[K", nl=False, err=True)
+    click.echo(f"\r{percent:3} %" if percent < 100 else "\r\033[K", nl=False, err=True)

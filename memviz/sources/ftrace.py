@@ -18,7 +18,7 @@ import gzip
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -91,6 +91,7 @@ COMPACT_STATUS: Final = (
 _HOW: Final = "record one with `trace-cmd record -e kmem:mm_page_alloc -e kmem:mm_page_free`, then `trace-cmd report`"
 
 
+_LOOK_LINES: Final = 10_000
 _PFN_MAX: Final = 1 << 40  # x86-64 has 52 bits of physical address
 
 
@@ -139,13 +140,18 @@ def _pfn(text: bytes) -> int:
     return pfn
 
 
-def read_trace(path: Path) -> PageTraffic:
-    """Read a trace: text, or text packed with gzip or xz. Raises TraceError for whatever cannot be used."""
+def read_trace(path: Path, progress: Callable[[int, int], None] | None = None) -> PageTraffic:
+    """Read a trace: text, or text packed with gzip or xz. Raises TraceError for whatever cannot be used.
+
+    ``progress`` is told now and then how much of the file is read, and its size, in bytes; what it raises ends the
+    reading."""
     try:
         with path.open("rb") as raw:
             head = raw.read(1 << 16)
             raw.seek(0)
-            return _Reader(path).read(_unpacked(raw, head, path))
+            size = max(1, path.stat().st_size)
+            look = (lambda: progress(min(raw.tell(), size), size)) if progress is not None else None
+            return _Reader(path, look).read(_unpacked(raw, head, path))
     except OSError as error:
         raise TraceError(f"cannot read the trace {path}: {error.strerror or error}") from error
     except (EOFError, lzma.LZMAError, zlib.error) as error:
@@ -167,8 +173,9 @@ def _unpacked(raw: BinaryIO, head: bytes, path: Path) -> BinaryIO:
 class _Reader:
     """The state of reading one file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, look: Callable[[], None] | None = None) -> None:
         self.path = path
+        self.look = look
         self.events: list[Event] = []
         self.lines = 0
         self.strange = 0
@@ -182,6 +189,8 @@ class _Reader:
     def read(self, stream: BinaryIO) -> PageTraffic:
         number = 0
         for number, line in enumerate(stream, start=1):
+            if self.look is not None and number % _LOOK_LINES == 0:
+                self.look()
             if line.startswith(b"#"):
                 self._comment(line)
                 continue

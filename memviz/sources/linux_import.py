@@ -34,9 +34,11 @@ INSTANTS: Final = 600
 _STEP_NS: Final = 33_000_000
 _BINARY: Final = b"\x17\x08D"
 _FLAGS: Final = ("kpageflags", "kpageflags.xz")
+_HALF: Final = 500
 _FRAMES_MAX: Final = 1 << 28  # 1 TiB of memory: a map of 2 GB
 
 Progress = Callable[[int, int], None]
+"""Told how much of the work is done, and how much there is. What it raises ends the import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +151,17 @@ def free_area(path: Path) -> tuple[int, ...]:
     return area
 
 
-def read_any_trace(path: Path) -> PageTraffic:
-    """A trace in any form: text, packed text, or trace-cmd's binary through ``trace-cmd``. Raises TraceError."""
+def read_any_trace(path: Path, progress: Progress | None = None) -> PageTraffic:
+    """A trace in any form: text, packed text, or trace-cmd's binary through ``trace-cmd``. Raises TraceError.
+
+    ``progress`` as for ``read_trace``."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_BINARY))
     except OSError as error:
         raise TraceError(f"cannot read the trace {path}: {error.strerror or error}") from error
     if head != _BINARY:
-        return read_trace(path)
+        return read_trace(path, progress)
     if shutil.which("trace-cmd") is None:
         raise TraceError(
             f"{path} is trace-cmd's binary file and trace-cmd is not installed here: install it, or give the text that"
@@ -170,7 +174,7 @@ def read_any_trace(path: Path) -> PageTraffic:
         if done.returncode:
             said = " ".join(done.stderr.split()[-20:])
             raise TraceError(f"trace-cmd cannot read {path}: {said or f'exit code {done.returncode}'}")
-        return read_trace(Path(text.name))
+        return read_trace(Path(text.name), progress)
 
 
 def double_allocations(events: Structured) -> int:
@@ -195,9 +199,16 @@ def import_file(path: Path, output: Path, before: Path | None = None, progress: 
             writer.write(Instant(_snapshot(path.name, still.frames.pages(), still, None, 1, 0), 0))
             writer.finish("finished")
         return Imported(str(output), 1, 0, 0, still.frames.nr, 0.0, 0, notes)
-    traffic = read_any_trace(path)
+    traffic = read_any_trace(path, _half(progress, 0))
     start = read_still(before) if before is not None else _nothing(traffic.events)
-    return _import_trace(path, output, traffic, start, before is not None, progress)
+    return _import_trace(path, output, traffic, start, before is not None, _half(progress, 1))
+
+
+def _half(progress: Progress | None, which: int) -> Progress | None:
+    """Reading is the first half of the work, writing the second."""
+    if progress is None:
+        return None
+    return lambda done, whole: progress(which * _HALF + done * _HALF // max(1, whole), 2 * _HALF)
 
 
 def _nothing(events: Structured) -> Still:

@@ -41,6 +41,8 @@ def test_a_trace_becomes_a_recording_that_starts_with_the_state_before(tmp_path:
     found = import_file(SAMPLE, path, DATA / "before", lambda done, whole: steps.append((done, whole)))
     assert (found.lost, found.double_allocations, found.page_frames) == (0, 0, 6_553_600)
     assert steps[-1][0] == steps[-1][1]
+    assert steps == sorted(steps)
+    assert steps[0][0] < 0.1 * steps[0][1], "reading is on the way, too"
     with Reader(path) as reader:
         assert reader.instants == found.instants
         first, last = reader.at(1), reader.at(found.instants)
@@ -141,6 +143,39 @@ def test_an_import_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         import_file(path, tmp_path / "out.memviz", progress=cancel)
     assert [one.name for one in tmp_path.iterdir()] == ["trace.txt"]
+
+
+def trace_cmd(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that stands in for trace-cmd, and a trace.dat for it."""
+    folder.mkdir()
+    program = folder / "trace-cmd"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    data = folder / "trace.dat"
+    data.write_bytes(b"\x17\x08Dtracing" + bytes(100))
+    return data
+
+
+def test_a_binary_trace_goes_through_trace_cmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "printed").write_text(TRACE_CMD)
+    data = trace_cmd(tmp_path / "bin", f'[ "$1 $2" = "report -i" ] && cat "{tmp_path}/printed"', monkeypatch)
+    assert read_any_trace(data).events.size == 3
+
+
+def test_a_binary_trace_that_trace_cmd_cannot_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = trace_cmd(tmp_path / "bin", "echo '  bad: version 9' >&2; exit 3", monkeypatch)
+    with pytest.raises(SourceError, match=r"trace-cmd cannot read .*trace\.dat: bad: version 9"):
+        read_any_trace(data)
+
+
+def test_reading_can_be_cancelled_too() -> None:
+    def cancel(done: int, whole: int) -> None:
+        assert 0 < done < whole
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_any_trace(SAMPLE, cancel)
 
 
 def test_a_recording_that_is_there_is_not_written_over(tmp_path: Path) -> None:
