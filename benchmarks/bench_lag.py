@@ -206,11 +206,15 @@ class Walk:
             self.wait(0.2)
             yield self.step(f"picture of {ident}", partial(window.export_picture, dock), 1)
             yield self.step(f"table of {ident}", partial(window.export_table, dock), 1)
-        path = f"{window.folder}/lag.memviz"
-        yield self.step("record", partial(window.recordings.begin, path) if hasattr(window.recordings, "begin")
-                        else lambda: None, 2)  # fmt: skip
-        if Path(path).exists():
-            yield self.step("open the recording", partial(window.recordings.open, path, -1), 3)
+        yield self.step("record", window.recordings.toggle, 2)
+        if window.session.recording:
+            yield self.step("end the recording", window.recordings.toggle, 1)
+        for path in sorted(Path(window.folder).glob("*.memviz")):
+            yield self.step("open the recording", partial(window.recordings.open, str(path)), 3)
+            playback = window.session.snapshot.playback if window.session.snapshot is not None else None
+            if playback is not None:
+                middle = (playback.first_ns + playback.last_ns) // 2
+                yield self.step("wind the recording", partial(window.recordings.seek, middle), 1)
 
     def _runs(self) -> Iterator[Lag]:
         window = self.window
