@@ -63,6 +63,14 @@ def test_prices_are_sorted_by_their_number(page: ExperimentPage) -> None:
     assert [cell(page, row, 0) for row in (0, 1)] == ["moves", "plain"]
     page.table.sortByColumn(moved, Qt.SortOrder.AscendingOrder)
     assert [cell(page, row, 0) for row in (0, 1)] == ["plain", "moves"]
+    path = brought_along()
+    assert path is not None
+    page.open_file(path)
+    copied = column_of(page, "KiB of objects copied")
+    page.table.sortByColumn(copied, Qt.SortOrder.DescendingOrder)
+    means = [cell(page, row, copied).split(" ± ")[0].replace(",", "") for row in range(page.sorted.rowCount())]
+    assert len({len(mean) for mean in means}) > 2, "numbers of different lengths, which words would sort otherwise"
+    assert [float(mean) for mean in means] == sorted(map(float, means), reverse=True)
 
 
 def test_lines_are_the_reports_figures(page: ExperimentPage, results: Results) -> None:  # noqa: F811
