@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memviz.experiment import markdown
-from memviz.experiment.claims import AGREES, DIFFERS, LEANS, Verdict, verdicts
+from memviz.experiment.claims import AGREES, DIFFERS, LEANS, Verdict, verdict, verdicts
 from memviz.experiment.table import Part, Results
 
 
@@ -34,6 +34,13 @@ def summary_of(results: Results) -> str:
         f"Held against what has been published: {agree} of {len(found)} directions come out here as they were measured"
         " there, see [Against the literature](#against-the-literature)."
     )
+
+
+def in_short(part: Part) -> str:
+    """The same of one experiment, in a few words; empty when it has no claims."""
+    found = [verdict(part, claim) for claim in part.spec.claim]
+    agree = sum(one.words == AGREES for one in found)
+    return f"{agree} of {len(found)} published directions come out here" if found else ""
 
 
 def summary(found: list[Verdict]) -> str:

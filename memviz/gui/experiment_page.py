@@ -12,14 +12,14 @@ from PySide6.QtCore import QEvent, QModelIndex, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QWidget
 
-from memviz.experiment import figures, over_time, publish, report_words
+from memviz.experiment import figures, literature, over_time, publish, report_words
 from memviz.experiment import table as experiment_table
 from memviz.experiment.figures import PRICE, Figure, Group, colour
 from memviz.experiment.over_time import chief
 from memviz.experiment.spec import ExperimentError
 from memviz.experiment.table import Part, Results, Run, read_results
 from memviz.gui.controls import Chooser, claims
-from memviz.gui.experiment_parts import EMPTY, PageParts
+from memviz.gui.experiment_parts import EMPTY, ROW_HEIGHT, TABLE_HEIGHT, PageParts
 from memviz.gui.render import tables
 from memviz.gui.theme import Theme
 from memviz.gui.views.experiment_plots import Dot, Line
@@ -126,7 +126,10 @@ class ExperimentPage(PageParts):
         old = publish.outdated(self.results)
         since = "the simulation has changed since" if old else "as the simulation is now"
         machine = self._groups()[0].machine
-        self.told.text = f"{spec.question}   {machine} · {runs} · digest {self.results.digest[:8]} · {since}"
+        told = [machine, runs, literature.in_short(self.part), f"digest {self.results.digest[:8]}", since]
+        self.told.text = f"{spec.question}   {' · '.join(part for part in told if part)}"
+        high = min(TABLE_HEIGHT, ROW_HEIGHT * (len(spec.policy) + 2))
+        self.split.setSizes([max(1, self.split.height() - high), high])
         self._phase_chosen()
 
     def _best(self) -> int:

@@ -19,6 +19,7 @@ EMPTY = (
 
 
 TABLE_HEIGHT: Final = 352
+ROW_HEIGHT: Final = 22
 
 
 class PageParts(QWidget):
@@ -125,7 +126,7 @@ class PageParts(QWidget):
         self.table.setShowGrid(False)
         self.table.setTabKeyNavigation(False)
         self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(22)
+        self.table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setHighlightSections(False)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)

@@ -138,6 +138,7 @@ def test_the_report_says_what_agrees_and_what_does_not(results: Results) -> None
     other = Part("other", msgspec.structs.replace(results.spec, claim=(against,)), results.runs)
     told = msgspec.structs.replace(results, spec=spec, literature=(other,))
     assert [one.words for one in verdicts(told)] == [LEANS, DIFFERS]
+    assert literature.in_short(other) == "0 of 1 published directions come out here"
     text = report(told)
     section = text[text.index("## Against the literature") :]
     assert "Of 2 published directions the simulation agrees with 0; 1 more come out in the same direction" in section
@@ -149,5 +150,5 @@ def test_the_report_says_what_agrees_and_what_does_not(results: Results) -> None
 
 
 def test_without_claims_the_report_has_no_such_part(results: Results) -> None:
-    assert literature.section(results) == ""
+    assert literature.section(results) == literature.in_short(results) == ""
     assert "literature" not in report(results)
