@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import numpy as np
@@ -17,11 +18,11 @@ import numpy as np
 from memviz.analysis.contiguity import contiguity
 from memviz.kernel import page, trace
 from memviz.snapshot import (
+    EVENT_DTYPE,
     U8,
     Cache,
     Focus,
     Outcome,
-    PageDetail,
     Snapshot,
     Structured,
     Zone,
@@ -37,6 +38,7 @@ from memviz.sources.base import (
 from memviz.sources.linux_access import Access, Direct, LiveError, Rights, connect, told_missing
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
+from memviz.sources.linux_detail import page_detail
 from memviz.sources.linux_remote import connect_to
 from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
 from memviz.sources.linux_texts import LiveTexts
@@ -90,6 +92,7 @@ class LinuxSource:
         self._focus = Focus()
         self._due: dict[str, float] = {}
         self._snapshot_cost = 0.0
+        self._witnessed: list[Structured] | None = None
         self._cursor = 0
         self._in_sight = np.zeros(0, np.intp)
         self._sight_cursor = 0
@@ -208,6 +211,8 @@ class LinuxSource:
         try:
             for events in self._trace.drain(int((time.monotonic() - self._begin) * 1000)):
                 self.event_count += int(events.size)
+                if self._witnessed is not None:
+                    self._witnessed.append(events)
                 self._keep(events)
             if self._trace.sample_due():
                 self._due["trace"] = time.monotonic() + _SAMPLE_FOR_S
@@ -359,10 +364,20 @@ class LinuxSource:
         except LiveError:
             return ""
 
-    def collect(self) -> list[Structured]:
-        """Take in what was traced; returns the notable events since the last Snapshot."""
+    def witness(self, act: Callable[[], str]) -> tuple[str, Structured]:
+        """Do something and see what happens meanwhile: what it returned, and all events of that time, if traced."""
         self.drain()
-        return self._notable
+        self._witnessed = []
+        try:
+            if self._trace is not None:
+                self._trace.insist(True)
+            result = act()
+            self.drain()
+            if self._trace is not None:
+                self._trace.insist(False)
+            return result, np.concatenate((np.zeros(0, EVENT_DTYPE), *self._witnessed))
+        finally:
+            self._witnessed = None
 
     @property
     def traced(self) -> bool:
@@ -411,7 +426,7 @@ class LinuxSource:
             lost_events=lost - self._lost_told,
             request=self._acts.anatomy,
             focus=self._focus,
-            detail=self._detail(),
+            detail=page_detail(self._focus.pfn, self.frames, self._told),
             outcomes=self._outcomes,
             policies=(("actions", "on" if self._acts.allowed else "off"),),
             notice=" ".join(notices),
@@ -421,27 +436,6 @@ class LinuxSource:
         # The transport copies once more what was copied here.
         self._snapshot_cost = 2 * (time.process_time() - begin)
         return found
-
-    def _detail(self) -> PageDetail | None:
-        pfn = self._focus.pfn
-        if not 0 <= pfn < self.frames.nr:
-            return None
-        owner = int(self.frames.owner[pfn])
-        zone = next((z.name for z in self.zones if z.start_pfn <= pfn < z.start_pfn + z.spanned), "")
-        block = pfn // page.PAGEBLOCK_NR_PAGES
-        kind = int(self._told.block_mt[block])
-        cache = int(self.frames.cache[pfn])
-        name = next((one.name for one in self.caches if one.id == cache), "")
-        who = f"slab {name}" if name else page.OWNER_NAMES[owner]
-        return PageDetail(
-            pfn=pfn,
-            zone=zone,
-            block=block,
-            migratetype=page.MIGRATETYPE_NAMES[kind] if kind < page.MIGRATE_TYPES else "unknown",
-            owner=page.OWNER_NAMES[owner],
-            order=int(self.frames.order[pfn]),
-            sentence=who,
-        )
 
     def close(self) -> None:
         """Remove the trace instance, end the helper."""

@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import numpy as np
-
 from memviz.kernel import page
-from memviz.snapshot import EVENT_DTYPE, Cache, RequestAnatomy, Structured, Zone
+from memviz.snapshot import Cache, RequestAnatomy, Structured, Zone
 from memviz.sources.base import Command, Compact, Defragment, DropCaches, RequestPages, Step
 from memviz.sources.linux_access import Access
 from memviz.sources.linux_anatomy import anatomy
@@ -35,8 +33,8 @@ class Machine(Protocol):
     def read_texts(self) -> None:
         """Read what the kernel tells as text again."""
 
-    def collect(self) -> list[Structured]:
-        """Take in what was traced; returns the notable events since the last Snapshot."""
+    def witness(self, act: Callable[[], str]) -> tuple[str, Structured]:
+        """Do something and see what happens meanwhile: what it returned, and all events of that time, if traced."""
 
     @property
     def traced(self) -> bool:
@@ -88,12 +86,17 @@ class Actions:
 
     def _request(self, command: RequestPages) -> tuple[str, bool]:
         """Ask the kernel for one huge page and give it back; what happened meanwhile is read from the trace."""
-        kept = len(self._machine.collect())
-        begin = time.monotonic_ns()
-        got = self._access.act("huge_page") == "1"
-        end = time.monotonic_ns()
-        parts = self._machine.collect()[kept:]
-        during = np.concatenate(parts) if parts else np.zeros(0, EVENT_DTYPE)
+        begin = end = 0
+
+        def ask() -> str:
+            nonlocal begin, end
+            begin = time.monotonic_ns()
+            result = self._access.act("huge_page")
+            end = time.monotonic_ns()
+            return result
+
+        result, during = self._machine.witness(ask)
+        got = result == "1"
         self._requests += 1
         self.anatomy = anatomy(self._requests, command.order, got, (begin, end), during, self._machine.traced)
         return self.anatomy.verdict, got

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from memviz.kernel import trace
 from memviz.snapshot import RequestAnatomy, Stage, Structured
 
@@ -56,4 +58,17 @@ def anatomy(
         verdict += " How is not known: this machine is not traced."
     elif failed.size:
         verdict += f" {failed.size} requests of order {order} failed meanwhile."
-    return RequestAnatomy(number, order, "GFP_TRANSHUGE", -1 if not got else 0, 0, end - begin, verdict, tuple(stages))
+    pfn = _given_back(events, order) if got else -1
+    return RequestAnatomy(number, order, "GFP_TRANSHUGE", pfn, 0, end - begin, verdict, tuple(stages))
+
+
+def _given_back(events: Structured, order: int) -> int:
+    """The block of that order that was allocated and then freed; -1: no such was seen."""
+    blocks = events[(events["b"] == order) & np.isin(events["kind"], (trace.MM_PAGE_ALLOC, trace.MM_PAGE_FREE))]
+    allocated: set[int] = set()
+    for kind, pfn in zip(blocks["kind"].tolist(), blocks["a"].tolist(), strict=True):
+        if kind == trace.MM_PAGE_ALLOC:
+            allocated.add(pfn)
+        elif pfn in allocated:
+            return int(pfn)
+    return -1

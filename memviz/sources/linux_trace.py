@@ -126,6 +126,11 @@ class LiveTrace:
         """So much has been traced that reading it should not wait."""
         return self._following and self._access.trace_ready()
 
+    def insist(self, on: bool) -> None:
+        """Follow page frames for a moment even where events are sampled. Raises LiveError."""
+        if not self._following:
+            self._access.trace_follow(on)
+
     def begin(self) -> None:
         """Take in what was traced so far without a bill: it was the first sweep's own doing. Raises LiveError."""
         self._read(0)

@@ -447,6 +447,12 @@ def test_the_stages_of_a_real_request_are_read_from_the_trace() -> None:
         ("compaction", False),
     ]
     assert found.stages[1].outcome == "2 runs moved 96 pages; the last made a block free"
+    assert found.pfn == -1, "which block it was is not known"
+    blocks = np.zeros(4, EVENT_DTYPE)
+    blocks["kind"] = [trace.MM_PAGE_ALLOC, trace.MM_PAGE_ALLOC, trace.MM_PAGE_FREE, trace.MM_PAGE_FREE]
+    blocks["a"] = [512, 1024, 2048, 1024]
+    blocks["b"] = 9
+    assert anatomy(1, 9, True, (0, 1), blocks, True).pfn == 1024, "what was allocated and given back"
     refused = anatomy(2, 9, False, (0, 1_000_000), events[:0], False)
     assert refused.pfn == -1
     assert refused.verdict.endswith("How is not known: this machine is not traced.")
