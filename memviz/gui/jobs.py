@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QElapsedTimer, Qt, QTimer, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
+from PySide6.QtCore import QElapsedTimer, QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from memviz.gui.controls import Button, ElidedLabel
+from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
 
 LOOK_MS: Final = 40
@@ -123,17 +125,20 @@ def to_file(path: Path, write: Callable[[Path, Progress], object]) -> Callable[[
 
 
 class JobLine(QWidget):
-    """Shown while there is long work: what it is, how far, and a button that calls it off."""
+    """Shown while there is long work: what it is, how far, and a button that calls it off.
+
+    It lies over the right half of its parent, a line that is always there: nothing moves when it comes and goes."""
 
     told = Signal(bool, str)
     """Work has ended: whether well, and a sentence."""
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
+        self._theme = theme
+        parent.installEventFilter(self)
         self.jobs: list[Job] = []
         self.setObjectName("job_line")
         self.setAccessibleName("Work in progress")
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.words = ElidedLabel(theme)
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
@@ -154,6 +159,23 @@ class JobLine(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self.look)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep to the parent's right half."""
+        if event.type() == QEvent.Type.Resize and isinstance(watched, QWidget):
+            half = watched.width() // 2
+            self.setGeometry(half, 2, watched.width() - half - 2, watched.height() - 4)
+        return super().eventFilter(watched, event)
+
+    @painted
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Cover what is behind it."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(self._theme.color("ui.border"))
+        painter.setBrush(self._theme.color("ui.raised"))
+        painter.drawRoundedRect(self.rect().toRectF().adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
+        painter.end()
 
     def start(self, title: str, work: Callable[[Progress], object], done: Callable[[object], str]) -> None:
         """Begin."""

@@ -122,7 +122,7 @@ class MainWindow(OpensRuns):
         self.top_bar = TopBar(self.session, self.theme, self.actions_by_name, self.menu)
         self.status = StatusLine(self.session, self.theme)
         self.guide = GuideBar(self.theme)
-        self.jobs = JobLine(self.theme)
+        self.jobs = JobLine(self.theme, self.status)
         self.catch_up = CatchUpBar(self.session, self.theme)
         head = QWidget()
         box = QVBoxLayout(head)
@@ -131,7 +131,6 @@ class MainWindow(OpensRuns):
         box.addWidget(self.top_bar)
         box.addWidget(self.status)
         box.addWidget(self.guide)
-        box.addWidget(self.jobs)
         box.addWidget(self.catch_up)
         self.setMenuWidget(head)
 
@@ -325,7 +324,7 @@ class MainWindow(OpensRuns):
     def focusNextPrevChild(self, next: bool) -> bool:
         """Tab."""
         tabs = self.docks.tab_bars()
-        bars = (self.top_bar, self.status, self.guide, self.jobs)
+        bars = (self.top_bar, self.status, self.guide)
         return tab_order.go(tab_order.stops(bars, self.docks.all.values(), tabs), next)
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -197,6 +197,7 @@ def test_while_a_large_memory_is_written_the_window_goes_on(qtbot: QtBot, busy: 
     """Called off on the way: no file is left. Meanwhile no turn of the event loop takes 100 ms."""
     busy.session.snapshot = large()
     busy.ask_file = lambda *_: str(out / "frames.csv")  # type: ignore[method-assign]
+    place = busy.status.geometry()
     busy.actions_by_name["export_frames"].trigger()
     gaps = []
     last = time.perf_counter()
@@ -207,6 +208,8 @@ def test_while_a_large_memory_is_written_the_window_goes_on(qtbot: QtBot, busy: 
         assert busy.jobs.jobs, busy.status.told.words
     assert sum(gap > 0.1 for gap in gaps) == 0, f"the longest turn took {max(gaps) * 1000:.0f} ms"
     assert busy.jobs.words.text == "Saving frames.csv …"
+    assert busy.status.geometry() == place, "nothing moves"
+    assert busy.status.rect().contains(busy.jobs.geometry())
     assert busy.jobs.cancel.accessibleName() == "Call off: Saving frames.csv"
     assert len(os.listdir(out)) == 1, "nothing but a part"
     busy.jobs.cancel.click()
