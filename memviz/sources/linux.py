@@ -38,7 +38,7 @@ from memviz.sources.base import (
 from memviz.sources.linux_access import Access, Direct, LiveError, Rights, connect, told_missing
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
-from memviz.sources.linux_detail import page_detail
+from memviz.sources.linux_detail import Belongings, page_detail
 from memviz.sources.linux_remote import connect_to
 from memviz.sources.linux_sweep import CHUNK, UNIT, FrameMap, read_units, sweep
 from memviz.sources.linux_texts import LiveTexts
@@ -102,6 +102,7 @@ class LinuxSource:
         self.sweeps = 0
         """Whole sweeps so far."""
         self._possible: tuple[int, ...] = ()
+        self._belongings = Belongings(self._access)
         self._told = LiveTexts(self._access, self._missing)
         self._words = np.zeros(CHUNK, np.uint64)
         self.frames = self._map(self._told.nr)
@@ -426,7 +427,7 @@ class LinuxSource:
             lost_events=lost - self._lost_told,
             request=self._acts.anatomy,
             focus=self._focus,
-            detail=page_detail(self._focus.pfn, self.frames, self._told),
+            detail=page_detail(self._focus.pfn, self.frames, self._told, self._belongings),
             outcomes=self._outcomes,
             policies=(("actions", "on" if self._acts.allowed else "off"),),
             notice=" ".join(notices),

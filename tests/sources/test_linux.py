@@ -164,6 +164,29 @@ def test_what_is_on_the_screen_is_swept_first(machine: Path) -> None:
     assert all(times.values()), "the rest is not forgotten"
 
 
+def test_the_page_in_focus_tells_who_maps_it_and_who_pays(machine: Path) -> None:
+    group = machine / "sys/fs/cgroup/user.slice"
+    group.mkdir(parents=True)
+    words = np.zeros(FRAMES, "<u8")
+    words[7000:7002] = (3, 1)
+    (machine / "proc/kpagecount").write_bytes(words.tobytes())
+    words[7000:7002] = (group.stat().st_ino, 2**41)
+    (machine / "proc/kpagecgroup").write_bytes(words.tobytes())
+    one = source(machine, tracing=False)
+
+    def sentence(pfn: int) -> str:
+        one.command(1, SetFocus(Focus(pfn=pfn)))
+        detail = one.snapshot().detail
+        assert detail is not None
+        return detail.sentence
+
+    assert sentence(7000) == "unmovable, mapped 3 times, cgroup /user.slice"
+    assert sentence(7001) == f"unmovable, mapped once, cgroup that is gone, inode {2**41}"
+    assert sentence(7002) == "unmovable"
+    (machine / "proc/kpagecgroup").unlink()
+    assert "cgroup" not in source(machine, tracing=False).snapshot().notice
+
+
 def test_commands_that_a_real_machine_does_not_know_are_refused_in_words(machine: Path) -> None:
     one = source(machine, tracing=False)
     one.command(1, Step())
