@@ -28,7 +28,7 @@ from PySide6.QtWidgets import QWidget
 from memviz.gui.painting import painted
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render.heatmap_image import U32, Camera, HeatmapImage, clamp, largest_zoom, zoom_about
-from memviz.gui.render.layout import Layout, Rect
+from memviz.gui.render.layout import Layout, Lod, Rect
 from memviz.gui.render.pyramid import Pyramid
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -152,16 +152,17 @@ class HeatmapMap(QWidget):
         if self.layout_ is None or self.camera.zoom <= 1.0:
             return ()
         left, top, right, bottom = self.image.visible()
-        xs = np.linspace(left * self.layout_.width, right * self.layout_.width - 1, _SAMPLES).astype(int).tolist()
-        ys = np.linspace(top * self.layout_.height, bottom * self.layout_.height - 1, _SAMPLES).astype(int).tolist()
-        units = sorted({pfn // _UNIT for y in ys for x in xs if (pfn := self.layout_.pfn(x, y)) >= 0})
-        runs: list[tuple[int, int]] = []
-        for unit in units:
-            if runs and runs[-1][1] == unit * _UNIT:
-                runs[-1] = (runs[-1][0], (unit + 1) * _UNIT)
-            else:
-                runs.append((unit * _UNIT, (unit + 1) * _UNIT))
-        return tuple(runs)
+        layout = self.layout_
+        xs = np.linspace(left * layout.width, right * layout.width - 1, _SAMPLES).astype(np.intp)
+        ys = np.linspace(top * layout.height, bottom * layout.height - 1, _SAMPLES).astype(np.intp)
+        pfns = layout.index(Lod(0, 1, 1), np.maximum(ys, 0), np.maximum(xs, 0)).ravel()
+        units = np.unique(pfns[pfns < layout.nr] // _UNIT)
+        if not units.size:
+            return ()
+        breaks = np.flatnonzero(np.diff(units) > 1)
+        firsts = units[np.concatenate(([0], breaks + 1))]
+        lasts = units[np.concatenate((breaks, [units.size - 1]))]
+        return tuple(zip((firsts * _UNIT).tolist(), ((lasts + 1) * _UNIT).tolist(), strict=True))
 
     def _largest_zoom(self) -> float:
         return largest_zoom(self.layout_, self.width(), self.height()) if self.layout_ is not None else 1.0

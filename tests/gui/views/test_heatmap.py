@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -368,3 +369,20 @@ def test_what_the_camera_rests_on_is_told_to_the_source(qtbot: QtBot, view: Heat
     assert all(any(first <= pfn < end for first, end in runs) for pfn in seen if pfn >= 0)
     view.map.fit()
     qtbot.waitUntil(lambda: selection.focus.sight == ())
+
+
+@pytest.mark.parametrize("layout", ["blocks", "rows", "hilbert"])
+def test_what_is_in_sight_is_what_the_layout_shows_there(view: HeatmapView, layout: str) -> None:
+    view.set_layout_name(layout)
+    assert view.map.sight() == (), "all of it"
+    for _ in range(3):
+        view.map.zoom_in()
+        view.map.picture()
+        left, top, right, bottom = view.map.image.visible()
+        placed = view.map.layout_
+        assert placed is not None
+        middle = placed.pfn(int((left + right) / 2 * placed.width), int((top + bottom) / 2 * placed.height))
+        runs = view.map.sight()
+        assert any(first <= middle < end for first, end in runs)
+        assert all(end < first for (_, end), (first, _) in itertools.pairwise(runs)), "ascending, with gaps between"
+        assert all((end - first) % 1024 == 0 for first, end in runs)
