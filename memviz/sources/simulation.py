@@ -129,10 +129,7 @@ class SimulationSource:
         self._copies = convert_pages.PageCopies(self.machine.mem)
         self._pages: Pages | None = None
         self._controls: Detail[tuple[Control, ...]] = Detail(lambda: controls.of(self.machine, self.workloads))
-        self._caches: Detail[tuple[Cache, ...]] = Detail(lambda: convert_slabs.caches(self.machine.slub))
-        self._slabs: Detail[tuple[Structured, U8]] = Detail(
-            lambda: convert_slabs.slabs_and_objects(self.machine.slub, self._effective_focus().cache)
-        )
+        self._slabs: Detail[tuple[tuple[Cache, ...], Structured, U8]] = Detail(self._make_slabs)
         self._xarrays: Detail[tuple[XArrayInfo, ...]] = Detail(self._make_xarrays)
         self._nodes: Detail[Structured] = Detail(self._make_nodes)
         self._contiguity: Detail[Contiguity] = Detail(self._make_contiguity)
@@ -360,7 +357,7 @@ class SimulationSource:
         self._event_seq = machine.trace.seq
         self._watch.note(events)
         self._pages = pages = self._copies.pages()
-        slabs, objects = self._slabs.get(share)
+        caches, slabs, objects = self._slabs.get(share)
         return Snapshot(
             seq=self._seq,
             time_ns=machine.smp.now,
@@ -372,7 +369,7 @@ class SimulationSource:
             pages=pages,
             pageblock_mt=convert_pages.pageblock_mt(machine.mem),
             possible=self._contiguity.get(share).possible,
-            caches=self._caches.get(share),
+            caches=caches,
             slabs=slabs,
             objects=objects,
             xarrays=self._xarrays.get(share),
@@ -401,6 +398,11 @@ class SimulationSource:
         if self.focus.cache == "xa_node" and RADIX_TREE_NODE in caches and not caches["xa_node"].slabs:
             return self.focus._replace(cache=RADIX_TREE_NODE)
         return self.focus
+
+    def _make_slabs(self) -> tuple[tuple[Cache, ...], Structured, U8]:
+        """Both at once: what a cache's figures say and what its slabs show is of one moment."""
+        slub = self.machine.slub
+        return convert_slabs.caches(slub), *convert_slabs.slabs_and_objects(slub, self._effective_focus().cache)
 
     def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
         return convert_xarrays.largest(self.machine.filemap)
