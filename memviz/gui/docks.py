@@ -76,7 +76,8 @@ class Docks:
         """Put every panel where it was at first: memory at the left, what lives in it at the right, answers below."""
         window, docks = self._window, self.all
         for dock in docks.values():
-            dock.setFloating(False)
+            if dock.isFloating():  # for the others it would cost a layout each
+                dock.setFloating(False)
             window.removeDockWidget(dock)
         top, bottom = Qt.DockWidgetArea.TopDockWidgetArea, Qt.DockWidgetArea.BottomDockWidgetArea
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
