@@ -9,7 +9,7 @@ elsewhere. Nothing is changed on the machine but a trace instance of its own, wh
 (sweeps, tracing, snapshots), by its CPU time while nobody does: medians of runs in turns. Two workloads are like what
 people run: programs that start, load modules and pack a megabyte (117,000 page events a second of their time on the
 machine of README.md), and a C compiler. A third touches memory and does nothing else (600,000 a second): nothing pays
-more for being watched. With every event traced it pays a sixth; so events are sampled there. The same is measured
+more for being watched. With every event traced it pays a sixth, so events are sampled there. The same is measured
 with a process that only keeps a tenth of a CPU busy: what neighbours cost each other, watched or not.
 """
 
@@ -178,7 +178,7 @@ def figures(quick: bool) -> list[Figure]:
         return found
     swept, read, nr = sweep_and_read(3 if quick else 9)
     share, rate = tracing(8 if quick else 24)
-    rounds = 1 if quick else 5
+    rounds = 1 if quick else 3
     touch = [sys.executable, "-S", "-c", TOUCH.format(rounds=20)]
     found += [
         Figure("live: a classified sweep", nr / swept / 1e6, "M frames/s"),
