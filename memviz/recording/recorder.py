@@ -31,7 +31,7 @@ from memviz.sources.base import Done
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.045
+SHARE: Final = 0.036
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 _SWITCH_S: Final = 0.0005
@@ -56,6 +56,7 @@ class Recorder:
         self._skipped = 0
         self._item_bytes = 0
         self._costs: deque[float] = deque(maxlen=16)
+        self._begins = True
         self._rest_s = 0.0
         self._rest_from = (0.0, 0.0)
         self._failure = ""
@@ -96,7 +97,7 @@ class Recorder:
         now = time.monotonic()
         # Even steps, as long as they can be held.
         self._costs.append(cost_s)
-        self._rest_s = statistics.fmean(self._costs) * (1 / SHARE - 1)
+        self._rest_s = self._usual_cost() * (1 / SHARE - 1)
         self._rest_from = (time.thread_time(), now)
         self._next = max(self._next + self._period, now - self._period)
         self._item_bytes = snapshot.pages.nr * 7
@@ -104,6 +105,17 @@ class Recorder:
         self._queue.put(Instant(snapshot, wall_ns, tuple(self._waiting), digest, self._skipped, lost_lanes))
         self._waiting.clear()
         self._skipped = 0
+
+    def _usual_cost(self) -> float:
+        """Seconds that an instant takes. Now and then one takes details or a digest, which have shares of their own:
+        such a one counts as three, and the first not at all.
+        """
+        if self._begins:
+            self._begins = False
+            self._costs.clear()
+            return 0.0
+        most = 3 * statistics.median_low(self._costs)
+        return statistics.fmean(min(one, most) for one in self._costs)
 
     def command(self, row: Done) -> None:
         """Something was done; it goes into the file with the next instant."""
