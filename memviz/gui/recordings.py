@@ -139,7 +139,6 @@ class Recordings(QObject):
 
     # -- notes on it
 
-    @Slot()
     def add_note(self) -> None:
         """A note on the instant that is shown, to be written in the panel."""
         self._session.set_running(False)
