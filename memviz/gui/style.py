@@ -152,17 +152,15 @@ class Restyle(QObject):
         self._still: list[QWidget] = []
         self._seen = 0
         """How many of those that wait can be seen."""
-        self._timer = QTimer(self)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._go_on)
 
     @property
     def busy(self) -> bool:
         """Some widgets still look as before."""
-        return self._timer.isActive()
+        return bool(self._waiting)
 
     def start(self) -> None:
         """All widgets from the beginning, those first that are seen."""
+        was_busy = self.busy
         self._wake()
         shown: list[QWidget] = []
         hidden: list[QWidget] = []
@@ -173,7 +171,8 @@ class Restyle(QObject):
         self._still = [widget for widget in shown if widget.isWindow() and widget.updatesEnabled()]
         for window in self._still:
             window.setUpdatesEnabled(False)
-        self._timer.start()
+        if not was_busy:
+            QTimer.singleShot(0, self, self._go_on)
 
     def finish(self) -> None:
         """All that wait, now."""
@@ -189,9 +188,9 @@ class Restyle(QObject):
                 widget.style().polish(widget)
             if self._seen == 0:
                 self._wake()
-                return
-        if not self._waiting:
-            self._timer.stop()
+                break
+        if self._waiting:
+            QTimer.singleShot(0, self, self._go_on)
 
     def _wake(self) -> None:
         """All that is seen is as it shall be: paint it."""
