@@ -20,6 +20,10 @@ assert PG_HEAD == 1, "_head_orders() computes with it"
 
 MANY: Final = 8
 """When more than one pageblock in so many was touched, looking at all of them is quicker."""
+ROUND: Final = 256
+"""Snapshots in which every pageblock is looked at once, marked or not: a mark that the engine forgot is a wrong picture
+for a few seconds, not for good.
+"""
 
 
 def frozen(array: U8) -> U8:
@@ -41,9 +45,11 @@ class PageCopies:
     looked at. There can be one of these a machine, for it takes the marks away.
     """
 
-    def __init__(self, mem: PageFrames, many: int = MANY) -> None:
+    def __init__(self, mem: PageFrames, many: int = MANY, round: int = ROUND) -> None:
         self._mem = mem
         self._many = many
+        self._step = -(-len(mem.touched) // round) if round else 0
+        self._next = 0
         self._touched = np.frombuffer(mem.touched, np.uint8)  # the machine's own bytes
         self._touched[:] = 1
         self._sets = PageSets()
@@ -51,6 +57,8 @@ class PageCopies:
     def pages(self) -> Pages:
         """The arrays as they are now."""
         mem, sets = self._mem, self._sets
+        self._touched[self._next : self._next + self._step] = 1
+        self._next = (self._next + self._step) % max(1, self._touched.size)
         blocks = np.flatnonzero(self._touched)
         self._touched[blocks] = 0
         sets.begin(mem.nr)

@@ -28,7 +28,7 @@ def assert_all_there(found: Pages, mem: PageFrames) -> None:
 
 def by_marks_alone(machine: Machine) -> convert_pages.PageCopies:
     """Copies that never look at all of a memory, however much was touched."""
-    return convert_pages.PageCopies(machine.mem, many=0)
+    return convert_pages.PageCopies(machine.mem, many=0, round=0)
 
 
 @pytest.mark.parametrize("name", scenario.names())
@@ -100,3 +100,15 @@ def test_random_commands_say_what_they_touch(mib: int, steps: list[tuple[str, in
             assert_all_there(copies.pages(), machine.mem)
     assert_all_there(copies.pages(), machine.mem)
     assert_all_there(convert_pages.pages(machine.mem), machine.mem)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 8191), st.sampled_from((1, 4, 16, 100)))
+def test_what_nobody_marked_is_seen_within_a_round(pfn: int, round: int) -> None:
+    machine = Machine(MachineConfig(memory_mib=32, cpus=1, seed=1))
+    copies = convert_pages.PageCopies(machine.mem, round=round)
+    copies.pages()
+    machine.mem.owner[pfn] ^= 1
+    for _ in range(round):
+        found = copies.pages()
+    assert_all_there(found, machine.mem)
