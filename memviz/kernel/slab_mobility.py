@@ -106,6 +106,8 @@ __all__ = [
 DEFRAG_USED_RATIO: Final = 30  # percent; defrag_used_ratio of the 2019 series
 MAX_TARGETS: Final = 8  # blocks that a request tries before it gives up
 TARGET_NS: Final = 200  # look at one block
+PASS_WAITS: Final = 64  # how often a request looks whether somebody else's pass is over
+PASS_WAIT_NS: Final = 100_000  # between two looks; an rcu_barrier, the longest part of a pass, takes about 1.5 ms
 SLAB_OWNERS: Final = (OWNER_SLAB_XA, OWNER_SLAB_VFS, OWNER_SLAB)
 EASY_OWNERS: Final = (OWNER_FREE, OWNER_PCP, OWNER_ANON, OWNER_PAGE_CACHE)  # free, or compaction's own business
 BACKGROUND_INTERVAL_NS: Final = 100_000_000  # between two looks of the background task
@@ -194,6 +196,7 @@ class SlabMobility:
         First the blocks that nothing but movable slabs and movable pages stand in, those with the least slab memory
         first, until one of them has no slab left; when there is none, one pass over every movable cache.
         """
+        self.let_others_finish()
         before = self.ledger.totals.pages_freed
         size = 1 << order
         for first in self.promising(size):
@@ -204,6 +207,18 @@ class SlabMobility:
         if self.ledger.totals.pages_freed == before:
             self.kmem_defrag_slabs(100, 1)
         return self.ledger.totals.pages_freed - before
+
+    def let_others_finish(self) -> None:
+        """Sleep while kcompactd or anybody else is in the middle of a pass: a cache has one at a time, and a request
+        that gave up over that would fail for no reason. Not for ever: the other may wait for memory that we hold."""
+        for _ in range(PASS_WAITS):
+            if not self.under_way():
+                return
+            self.smp.sleep_for("slab defrag", PASS_WAIT_NS)
+
+    def under_way(self) -> bool:
+        """Whether a pass over some cache has begun and not ended."""
+        return any(cache.mobility is not None and cache.mobility.current is not None for cache in self.slab_caches)
 
     def promising(self, size: int) -> list[int]:
         """The first page frames of the aligned blocks of ``size`` that movable slabs alone keep from being compacted;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memviz.kernel.page import OWNER_FREE, OWNER_PCP, OWNER_SLAB
+from memviz.kernel.schedule import RandomScheduler
 from memviz.kernel.slab import OBJ_BUSY
 from memviz.kernel.slab_mobility import (
     BARRIER_NONE,
@@ -345,4 +346,27 @@ def test_a_request_looks_only_at_blocks_that_movable_slabs_alone_pin() -> None:
     # A block with free frames may get the replacements themselves; then the next one is tried, until one is empty.
     assert it.slub.mobility.defrag_for_request(4) >= 8
     assert any(it.slub.mobility.slabs_in(first, 16) == 0 for first in targets)
+    it.check()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_request_waits_for_the_pass_of_somebody_else(seed: int) -> None:
+    it = index(through_rcu=True)
+    it.slub.smp.scheduler = RandomScheduler(seed)
+    n = it.cache.objs_per_slab
+    for key in range(200 * n):
+        it.insert(key)
+    smp, freed = it.slub.smp, []
+
+    def request() -> None:
+        smp.sleep_until("a pass under way", it.slub.mobility.under_way)
+        freed.append(it.slub.mobility.defrag_for_request(3))
+
+    def evacuate() -> None:
+        it.slub.mobility.evacuate_page(it.at[0] >> 12)  # an rcu_barrier in the middle of it
+
+    smp.spawn(0, "kcompactd", evacuate)
+    smp.spawn(1, "request", request)
+    smp.run(None)
+    assert freed == [8]  # one block of eight frames, though the cache was busy when it was asked for
     it.check()
