@@ -5,7 +5,7 @@ It covers the window, as the start page does, until a run is opened or somebody 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QModelIndex, QSize, Qt, Signal, Slot
@@ -14,15 +14,16 @@ from PySide6.QtWidgets import QWidget
 
 from memviz.experiment import figures, literature, over_time, publish, report_words
 from memviz.experiment import table as experiment_table
+from memviz.experiment.estimate import Estimate
 from memviz.experiment.figures import PRICE, Figure, Group, colour
 from memviz.experiment.over_time import chief
-from memviz.experiment.spec import ExperimentError
-from memviz.experiment.table import Part, Results, Run, read_results
-from memviz.gui.controls import Chooser, claims
-from memviz.gui.experiment_parts import EMPTY, ROW_HEIGHT, TABLE_HEIGHT, PageParts
+from memviz.experiment.table import Part, Results, Run
+from memviz.gui.controls import claims
+from memviz.gui.experiment_loading import Loading
+from memviz.gui.experiment_parts import EMPTY, ROW_HEIGHT, TABLE_HEIGHT, PageParts, fill
 from memviz.gui.render import tables
 from memviz.gui.theme import Theme
-from memviz.gui.views.experiment_plots import Dot, Line
+from memviz.gui.views.experiment_marks import Dot, Line
 from memviz.gui.views.experiment_table import Column
 
 PHASES = {"burst": "in a burst: many at once", "steady": "steady: now and then, while the work goes on"}
@@ -30,7 +31,8 @@ OVER_TIME = "over time: steady, since the policy was switched on"
 
 
 class ExperimentPage(PageParts):
-    """See the module. ``open_file`` and ``show_results`` put an experiment there."""
+    """See the module. ``open_file`` and ``show_results`` put an experiment there, while the window goes on answering:
+    it is there when ``loading`` no longer runs."""
 
     run_wanted = Signal(object, object, int)
     """Results, the Run in them, and the order that was looked at: open it."""
@@ -44,6 +46,10 @@ class ExperimentPage(PageParts):
         self.part: Part | None = None
         self.policy = 0
         self.seed = -1
+        self.loading = Loading(self._put, self)
+        self.loading.failed.connect(self.show_empty)
+        self._unread: Path | None = None
+        self._estimates: dict[tuple[Group, str, str], Estimate] = {}
         self._connect()
         self.show_empty()
 
@@ -61,96 +67,123 @@ class ExperimentPage(PageParts):
         self.phase.currentIndexChanged.connect(self._phase_chosen)
         self.policies.activated.connect(self.choose_policy)
         self.seeds.activated.connect(self._seed_chosen)
-        self.success.picked.connect(self._point_picked)
-        self.runs.picked.connect(self.choose_run)
         self.table.selectionModel().currentRowChanged.connect(self._row_chosen)
 
     # -- what is shown
 
+    @Slot(str)
     def show_empty(self, why: str = "") -> None:
         """Nothing is open: say what to do, and ``why``."""
+        self._unread = None
+        self._show_hint("Experiment", f"{why}\n\n{EMPTY}" if why else EMPTY)
+
+    def _show_hint(self, title: str, hint: str) -> None:
+        """Words in place of all figures."""
         self.results = self.part = None
-        self.title.setText("Experiment")
+        self.title.setText(title)
         self.told.text = ""
-        self.hint.setText(f"{why}\n\n{EMPTY}" if why else EMPTY)
+        self.hint.setText(hint)
         self.hint.show()
         self.body.hide()
         for button in (self.picture, self.table_button):
             button.setEnabled(False)
 
-    def open_file(self, path: Path | None) -> bool:
-        """Show a results file; None: there is none. Whether it is one; if not, the page says why."""
+    def open_file(self, path: Path | None) -> None:
+        """Show a results file; None: there is none. If it is none, the page says why."""
         if path is None:
+            self.loading.stop()
             self.show_empty()
-            return False
-        try:
-            self.show_results(read_results(path))
-        except ExperimentError as error:
-            self.show_empty(f"{error}.")
-            return False
-        return True
+            return
+        self._show_hint("Experiment", f"Reading {path.name} …")
+        self._unread = path
+        self.loading.start(path)
 
     def show_results(self, results: Results) -> None:
         """Show an experiment, and those that were run along with it."""
-        self.results = results
+        self._show_hint(results.spec.title, "Drawing …")
+        self.loading.put(results)
+
+    def _put(self, results: Results) -> Iterator[None]:
+        """Show ``results`` in pieces, each of which takes less than a person notices."""
+        if not self.with_plots:
+            yield from self.make_plots()
+            self.success.picked.connect(self._point_picked)
+            self.runs.picked.connect(self.choose_run)
+        parts = (results, *results.literature)
+        fill(self.experiment, [(part.spec.title, number) for number, part in enumerate(parts)])
+        self.experiment.setVisible(len(parts) > 1)
+        self._take_part(parts[0], results)
+        yield
+        self._show_lines()
+        yield
+        self._show_table()
+        yield
+        self._show_run()
+        yield
+        self.results, self._unread = results, None
         self.hint.hide()
         self.body.show()
         for button in (self.picture, self.table_button):
             button.setEnabled(True)
-        parts = (results, *results.literature)
-        _fill(self.experiment, [(part.spec.title, number) for number, part in enumerate(parts)])
-        self.experiment.setVisible(len(parts) > 1)
-        self._part_chosen(0)
+        if self.hasFocus() or self.open_button.hasFocus():
+            self.table.setFocus()
 
     @Slot(int)
     def _part_chosen(self, number: int) -> None:
         assert self.results is not None
-        self.part = (self.results, *self.results.literature)[number]
-        spec = self.part.spec
+        self._take_part((self.results, *self.results.literature)[number], self.results)
+        self._refresh()
+
+    def _take_part(self, part: Part, results: Results) -> None:
+        """Choices and words of a part of ``results``."""
+        self.part = part
+        self._estimates.clear()
+        spec = part.spec
         self.title.setText(spec.title)
         self.policy, self.seed = self._best(), spec.seeds[0]
         machines = [
             (f"{one.machine}, {report_words.BEGIN_WORDS[one.begin]}", at) for at, one in enumerate(self._groups())
         ]
-        _fill(self.group, machines)
+        fill(self.group, machines)
         self.group.setVisible(len(machines) > 1)
         asked = [(words, phase) for phase, words in PHASES.items() if getattr(spec.protocol, phase)]
         first, orders = self._groups()[0], spec.protocol.steady
         if orders and over_time.steady(self.part, first, spec.policy[0].name, orders[0]):
             asked.append((OVER_TIME, "time"))
-        _fill(self.phase, asked)
-        _fill(self.figure, [("requests that succeed, %", -1), *((one.title, at) for at, one in enumerate(PRICE))])
-        _fill(self.policies, [(one.name, at) for at, one in enumerate(spec.policy)])
-        _fill(self.seeds, [(f"seed {seed}", seed) for seed in spec.seeds])
+        fill(self.phase, asked)
+        fill(self.figure, [("requests that succeed, %", -1), *((one.title, at) for at, one in enumerate(PRICE))])
+        fill(self.policies, [(one.name, at) for at, one in enumerate(spec.policy)])
+        fill(self.seeds, [(f"seed {seed}", seed) for seed in spec.seeds])
         runs = f"{len(self.part.runs)} runs: {len(spec.policy)} policies × {len(spec.seeds)} seeds"
-        old = publish.outdated(self.results)
+        old = publish.outdated(results)
         since = "the simulation has changed since" if old else "as the simulation is now"
         machine = self._groups()[0].machine
-        told = [machine, runs, literature.in_short(self.part), f"digest {self.results.digest[:8]}", since]
+        told = [machine, runs, literature.in_short(self.part), f"digest {results.digest[:8]}", since]
         self.told.text = f"{spec.question}   {' · '.join(part for part in told if part)}"
         high = min(TABLE_HEIGHT, ROW_HEIGHT * (len(spec.policy) + 2))
         self.split.setSizes([max(1, self.split.height() - high), high])
-        self._phase_chosen()
+        self._offer_orders()
 
     def _best(self) -> int:
         """The policy that gets most of the order that matters most."""
         assert self.part is not None
         part, group, order = self.part, self._groups()[0], chief(self.part)
         phase = "steady" if order in part.spec.protocol.steady else "burst"
-        means = [
-            figures.estimated(part, group, one.name, figures.success(phase, order)).mean for one in part.spec.policy
-        ]
+        means = [self._estimated(group, one.name, _success(phase, order)).mean for one in part.spec.policy]
         return means.index(max(means))
 
     @Slot()
     def _phase_chosen(self) -> None:
+        self._offer_orders()
+        self._refresh()
+
+    def _offer_orders(self) -> None:
         assert self.part is not None
         orders: Sequence[int] = getattr(self.part.spec.protocol, self._demand())
         before = self.order.currentData()
-        _fill(self.order, [(f"order {order}", order) for order in sorted(orders)])
         wanted = before if before in orders else chief(self.part) if chief(self.part) in orders else max(orders)
-        self.order.setCurrentIndex(sorted(orders).index(wanted))
-        self._refresh()
+        entries = [(f"order {order}", order) for order in sorted(orders)]
+        fill(self.order, entries, sorted(orders).index(wanted))
 
     def _demand(self) -> str:
         """Which demand the figures are of: burst or steady."""
@@ -174,39 +207,51 @@ class ExperimentPage(PageParts):
     @Slot()
     def _refresh(self) -> None:
         """Everything again, as it is chosen."""
-        part = self.part
-        if part is None or self.order.currentData() is None:
+        if self.part is None or self.order.currentData() is None:
             return
-        group, order = self._group(), int(self.order.currentData())
-        names = [one.name for one in part.spec.policy]
+        self._show_lines()
+        self._show_table()
+        self._show_run()
+
+    def _show_lines(self) -> None:
+        part, group = self.part, self._group()
+        assert part is not None
         timed = self.phase.currentData() == "time"
         make = self._line_over_time if timed else self._line
-        self.success.show_lines([make(part, group, name) for name in names], order, timed)
-        self.success.choose(self.policy)
-        self._show_table(part, group, names)
-        self._show_run()
+        lines = [make(part, group, one.name) for one in part.spec.policy]
+        self.success.show_lines(lines, int(self.order.currentData()), timed, self.policy)
+
+    def _estimated(self, group: Group, policy: str, figure: Figure) -> Estimate:
+        """A figure of a policy over all seeds. They are asked for again with every choice: kept."""
+        assert self.part is not None
+        key = (group, policy, figure.title)
+        if key not in self._estimates:
+            self._estimates[key] = figures.estimated(self.part, group, policy, figure.value)
+        return self._estimates[key]
 
     def _line(self, part: Part, group: Group, name: str) -> Line:
         phase = self._demand()
         orders = tuple(sorted(getattr(part.spec.protocol, phase)))
-        found = (figures.estimated(part, group, name, figures.success(phase, order)) for order in orders)
+        found = (self._estimated(group, name, _success(phase, order)) for order in orders)
         return Line(name, orders, tuple(found))
 
     def _line_over_time(self, part: Part, group: Group, name: str) -> Line:
         found = over_time.steady(part, group, name, int(self.order.currentData()))
         return Line(name, tuple(over_time.marks(part)), tuple(found))
 
-    def _show_table(self, part: Part, group: Group, names: Sequence[str]) -> None:
-        order = int(self.order.currentData())
+    def _show_table(self) -> None:
+        part, group, order = self.part, self._group(), int(self.order.currentData())
+        assert part is not None
+        names = [one.name for one in part.spec.policy]
         asked = [phase for phase in PHASES if order in getattr(part.spec.protocol, phase)]
-        shown = [Figure(f"{p}, order {order}, %", figures.success(p, order), ".0f", 1) for p in asked]
+        shown = [_success(p, order) for p in asked]
         shown += [Figure(f"{p}, µs", figures.latency_us(p, order), ",.0f", -1) for p in asked]
         columns = [
             Column(
                 one.title,
                 f"{one.title}: mean over seeds, and half of its 95 % interval",
                 one.form,
-                tuple(figures.estimated(part, group, name, one.value) for name in names),
+                tuple(self._estimated(group, name, one) for name in names),
             )
             for one in (*shown, *PRICE)
         ]
@@ -223,7 +268,7 @@ class ExperimentPage(PageParts):
             for number, name in enumerate(names)
             for run in figures.runs_of(part, group, name)
         ]
-        means = [figures.estimated(part, group, name, figure.value) for name in names]
+        means = [self._estimated(group, name, figure) for name in names]
         self.runs.show_runs(names, dots, means, figure.title, (self.policy, self.seed))
         self.policies.setCurrentIndex(self.policy)
         self.seeds.setCurrentIndex(list(part.spec.seeds).index(self.seed))
@@ -263,10 +308,11 @@ class ExperimentPage(PageParts):
 
     @Slot(int, int)
     def _point_picked(self, policy: int, order: int) -> None:
-        if self.phase.currentData() != "time":
+        if self.phase.currentData() != "time" and order != self.order.currentData():
             self.policy = policy
-            self.order.setCurrentIndex(self.order.findData(order))
-        self.choose_run(policy, self.seed)
+            self.order.setCurrentIndex(self.order.findData(order))  # shows everything again
+        else:
+            self.choose_run(policy, self.seed)
 
     def _mark_row(self) -> None:
         row = self.sorted.mapFromSource(self.model.index(self.policy, 0))
@@ -304,26 +350,17 @@ class ExperimentPage(PageParts):
             self.setGeometry(parent.rect())
         self.show()
         self.raise_()
+        if self._unread is not None and not self.loading.running:
+            self.open_file(self._unread)
         (self.open_button if self.results is None else self.table).setFocus()
 
     def leave(self) -> None:
-        """Uncover the window."""
+        """Uncover the window. What is on its way to the page waits until it is entered again."""
+        self.loading.stop()
         parent = self.parentWidget()
         if parent is not None:
             parent.setFocus()  # first: Qt would look for another place on a page that goes
         self.hide()
-
-    def focusNextPrevChild(self, next: bool) -> bool:
-        """Tab stays on the page: what lies behind it can't be seen."""
-        ring = [one for one in self.in_order() if one.isVisible() and one.isEnabled()]
-        if not ring:
-            return False
-        at = -1
-        for place, one in enumerate(ring):
-            if one.hasFocus():
-                at = place
-        ring[(at + (1 if next else -1)) % len(ring)].setFocus(Qt.FocusReason.TabFocusReason)
-        return True
 
     def event(self, event: QEvent) -> bool:
         """Escape is the page's own, though the window has a shortcut for it."""
@@ -347,10 +384,6 @@ class ExperimentPage(PageParts):
         return parent.size() if parent is not None else QSize(1200, 800)
 
 
-def _fill(chooser: Chooser, entries: Sequence[tuple[str, object]]) -> None:
-    """Other entries, the first chosen, without telling anybody."""
-    chooser.blockSignals(True)
-    chooser.clear()
-    for words, data in entries:
-        chooser.addItem(words, data)
-    chooser.blockSignals(False)
+def _success(phase: str, order: int) -> Figure:
+    """The share of requests of an order that succeed, as the table names it."""
+    return Figure(f"{phase}, order {order}, %", figures.success(phase, order), ".0f", 1)

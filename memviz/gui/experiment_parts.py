@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, Chooser, ElidedLabel, Table
 from memviz.gui.theme import Theme
-from memviz.gui.views.experiment_plots import RunsPlot, SuccessPlot
 from memviz.gui.views.experiment_table import PriceModel, PriceOrder
+
+if TYPE_CHECKING:
+    from memviz.gui.views.experiment_plots import RunsPlot, SuccessPlot
 
 EMPTY = (
     "No experiment is open.\n\nRun one in a terminal (memviz experiment reliable-high-order) and open what it leaves:"
@@ -25,14 +28,17 @@ ROW_HEIGHT: Final = 22
 class PageParts(QWidget):
     """Head, choices, two plots, a table, and the run that is chosen at the foot; or a hint while nothing is open."""
 
+    success: SuccessPlot
+    """There once ``make_plots`` has been through, like ``runs``."""
+    runs: RunsPlot
+
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("experiment_page")
         self.setAccessibleName("Experiment")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.theme = theme
-        self.success = SuccessPlot(theme)
-        self.runs = RunsPlot(theme)
+        self.with_plots = False
         self.model = PriceModel()
         self.sorted = PriceOrder(self.model)
         self._make()
@@ -56,10 +62,8 @@ class PageParts(QWidget):
         self.split = QSplitter(Qt.Orientation.Vertical)
         self.split.setChildrenCollapsible(False)
         plots = QWidget()
-        row = QHBoxLayout(plots)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.success, 1)
-        row.addWidget(self.runs, 1)
+        self.plots = QHBoxLayout(plots)
+        self.plots.setContentsMargins(0, 0, 0, 0)
         self.split.addWidget(plots)
         self.split.addWidget(self._make_table())
         self.split.setStretchFactor(0, 1)
@@ -69,6 +73,19 @@ class PageParts(QWidget):
         body.addWidget(self._make_foot())
         column.addWidget(self.body, 1)
 
+    def make_plots(self) -> Iterator[None]:
+        """Put the plots there, one a piece. Apart from all else: a page that covers the window at once can't wait for
+        pyqtgraph."""
+        from memviz.gui.views.experiment_plots import RunsPlot, SuccessPlot
+
+        self.success = SuccessPlot(self.theme)
+        self.plots.insertWidget(0, self.success, 1)
+        yield
+        self.runs = RunsPlot(self.theme)
+        self.plots.insertWidget(1, self.runs, 1)
+        self.with_plots = True
+        yield
+
     def in_order(self) -> tuple[QWidget, ...]:
         """What Tab goes through."""
         return (
@@ -76,6 +93,18 @@ class PageParts(QWidget):
             *(self.experiment, self.group, self.phase, self.order, self.figure),
             *(self.table, self.policies, self.seeds, self.open_run),
         )
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        """Tab stays on the page: what lies behind it can't be seen."""
+        ring = [one for one in self.in_order() if one.isVisible() and one.isEnabled()]
+        if not ring:
+            return False
+        at = -1
+        for place, one in enumerate(ring):
+            if one.hasFocus():
+                at = place
+        ring[(at + (1 if next else -1)) % len(ring)].setFocus(Qt.FocusReason.TabFocusReason)
+        return True
 
     def _make_head(self) -> QWidget:
         head = QWidget()
@@ -164,3 +193,13 @@ class PageParts(QWidget):
         chooser.setAccessibleName(says)
         chooser.setToolTip(says)
         return chooser
+
+
+def fill(chooser: Chooser, entries: Sequence[tuple[str, object]], chosen: int = 0) -> None:
+    """Other entries, without telling anybody."""
+    chooser.blockSignals(True)
+    chooser.clear()
+    for words, data in entries:
+        chooser.addItem(words, data)
+    chooser.setCurrentIndex(chosen)
+    chooser.blockSignals(False)

@@ -85,16 +85,22 @@ class Experiments(QObject):
 
     def show(self) -> ExperimentPage:
         """Cover the window with the page; the first time with the experiment that memviz brings along."""
+        first = self.page is None
+        page = self._made()
+        if first:
+            page.open_file(brought_along())
+        page.enter()
+        return page
+
+    def _made(self) -> ExperimentPage:
         if self.page is None:
-            from memviz.gui.experiment_page import ExperimentPage  # with pyqtgraph, which takes its time
+            from memviz.gui.experiment_page import ExperimentPage
 
             self.page = page = ExperimentPage(self.window.theme, self.window)
             page.open_wanted.connect(self.ask)
             page.run_wanted.connect(self.open_run)
             page.picture_wanted.connect(self.save_picture)
             page.table_wanted.connect(self.save_table)
-            page.open_file(brought_along())
-        self.page.enter()
         return self.page
 
     def ask(self) -> None:
@@ -109,7 +115,14 @@ class Experiments(QObject):
 
     def open(self, path: str) -> None:
         """Show a results file."""
-        self.show().open_file(Path(path))
+        page = self._made()
+        page.open_file(Path(path))
+        page.enter()
+
+    def abandon(self) -> None:
+        """The window closes: nothing is read any more."""
+        if self.page is not None:
+            self.page.loading.abandon()
 
     # -- a run, live
 

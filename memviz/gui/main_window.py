@@ -347,6 +347,7 @@ class MainWindow(OpensRuns):
         self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))
         self.session.close()
         self.jobs.abandon()
+        self.experiments.abandon()
         for dialog in self.findChildren(dialogs.Dialog):
             dialog.close()
         super().closeEvent(event)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import threading
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, Qt, QTimer
 from PySide6.QtWidgets import QApplication, QToolButton
 from pytestqt.qtbot import QtBot
 
@@ -28,10 +29,24 @@ def page(qtbot: QtBot, theme: Theme, results: Results) -> ExperimentPage:  # noq
     found = ExperimentPage(theme)
     qtbot.addWidget(found)
     found.resize(1100, 720)
-    found.show_results(results)
     found.show()
-    QApplication.processEvents()
+    found.show_results(results)
+    come(qtbot, found)
     return found
+
+
+def come(qtbot: QtBot, page: ExperimentPage) -> None:
+    """What is on its way to the page is there."""
+    qtbot.waitUntil(lambda: not page.loading.running, timeout=10_000)
+    QApplication.processEvents()
+
+
+def opened(qtbot: QtBot, page: ExperimentPage) -> None:
+    """The page shows what memviz brings along."""
+    path = brought_along()
+    assert path is not None
+    page.open_file(path)
+    come(qtbot, page)
 
 
 def cell(page: ExperimentPage, row: int, column: int) -> str:
@@ -57,20 +72,22 @@ def test_it_says_what_was_asked_and_what_policies_get_and_pay(page: ExperimentPa
     assert "9 ± 0" not in cell(page, 1, burst)
 
 
-def test_prices_are_sorted_by_their_number(page: ExperimentPage) -> None:
+def test_prices_are_sorted_by_their_number(qtbot: QtBot, page: ExperimentPage) -> None:
     moved = column_of(page, "objects moved")
     page.table.sortByColumn(moved, Qt.SortOrder.DescendingOrder)
     assert [cell(page, row, 0) for row in (0, 1)] == ["moves", "plain"]
     page.table.sortByColumn(moved, Qt.SortOrder.AscendingOrder)
     assert [cell(page, row, 0) for row in (0, 1)] == ["plain", "moves"]
-    path = brought_along()
-    assert path is not None
-    page.open_file(path)
-    copied = column_of(page, "KiB of objects copied")
-    page.table.sortByColumn(copied, Qt.SortOrder.DescendingOrder)
-    means = [cell(page, row, copied).split(" ± ")[0].replace(",", "") for row in range(page.sorted.rowCount())]
-    assert len({len(mean) for mean in means}) > 2, "numbers of different lengths, which words would sort otherwise"
-    assert [float(mean) for mean in means] == sorted(map(float, means), reverse=True)
+    opened(qtbot, page)
+
+    def means(column: int) -> list[str]:
+        rows = range(page.sorted.rowCount())
+        return [cell(page, row, column).split(" ± ")[0].replace(",", "") for row in rows]
+
+    # Numbers of different lengths, which words would sort otherwise.
+    mixed = next(at for at in range(1, page.sorted.columnCount()) if len({len(mean) for mean in means(at)}) > 2)
+    page.table.sortByColumn(mixed, Qt.SortOrder.DescendingOrder)
+    assert [float(mean) for mean in means(mixed)] == sorted(map(float, means(mixed)), reverse=True)
 
 
 def test_lines_are_the_reports_figures(page: ExperimentPage, results: Results) -> None:  # noqa: F811
@@ -94,11 +111,9 @@ def test_a_figure_of_every_run_can_be_chosen(page: ExperimentPage) -> None:
     assert page.runs.bottom.labelText == "objects moved"
 
 
-def test_over_time_where_that_was_kept(page: ExperimentPage) -> None:
+def test_over_time_where_that_was_kept(qtbot: QtBot, page: ExperimentPage) -> None:
     assert page.phase.findData("time") == -1  # these results have no answers one by one
-    path = brought_along()
-    assert path is not None
-    page.show_results(read_results(path))
+    opened(qtbot, page)
     if not over_time.steady(page.part, page._groups()[0], page.part.spec.baseline, 9):  # type: ignore[arg-type,union-attr]
         pytest.skip("the published results are of before answers were kept one by one")
     page.phase.setCurrentIndex(page.phase.findData("time"))
@@ -106,10 +121,8 @@ def test_over_time_where_that_was_kept(page: ExperimentPage) -> None:
     assert page.success.bottom.labelText == "operations since the policy was switched on"
 
 
-def test_what_memviz_brings_along_is_shown_in_both_themes(page: ExperimentPage, theme: Theme) -> None:
-    path = brought_along()
-    assert path is not None
-    assert page.open_file(path)
+def test_what_memviz_brings_along_is_shown_in_both_themes(qtbot: QtBot, page: ExperimentPage, theme: Theme) -> None:
+    opened(qtbot, page)
     names = [cell(page, row, 0) for row in range(page.sorted.rowCount())]
     assert names[:3] == ["nothing", "compaction", "defrag_mode"]
     assert len(set(COLOURS)) == len(COLOURS) >= len(names)
@@ -123,14 +136,89 @@ def test_what_memviz_brings_along_is_shown_in_both_themes(page: ExperimentPage, 
 
 
 @pytest.mark.parametrize("file", ["none.json.xz", "damaged.json.xz"])
-def test_without_results_it_says_what_to_do(page: ExperimentPage, tmp_path: Path, file: str) -> None:
+def test_without_results_it_says_what_to_do(qtbot: QtBot, page: ExperimentPage, tmp_path: Path, file: str) -> None:
     (tmp_path / "damaged.json.xz").write_bytes(b"no results")
-    assert not page.open_file(tmp_path / file)
+    page.open_file(tmp_path / file)
+    come(qtbot, page)
     assert page.hint.isVisible()
     assert "memviz experiment reliable-high-order" in page.hint.text()
     assert file in page.hint.text()
     assert not page.body.isVisible()
     assert not page.picture.isEnabled()
+
+
+# -- on its way --------------------------------------------------------------------------------------------------------
+
+
+def test_it_comes_in_pieces_and_is_whole_at_the_end(qtbot: QtBot, window: MainWindow) -> None:
+    """The window lives while the results come: nothing of them is there when the page is, all is a little later."""
+    page = window.experiments.show()
+    assert page.isVisible()
+    assert page.hint.text() == "Reading reliable-high-order.json.xz …"
+    assert page.hint.isVisible()
+    assert not page.body.isVisible()
+    assert not page.table_button.isEnabled()
+    qtbot.keyClick(page, Qt.Key.Key_Return)  # there is no run to open yet
+    turns: list[str] = []
+    turn = QTimer(page)
+    turn.timeout.connect(lambda: turns.append(page.hint.text()))
+    turn.start(0)
+    come(qtbot, page)
+    turn.stop()
+    assert len(turns) >= 6, "the window has had turns between the pieces"
+    assert not page.hint.isVisible()
+    path = brought_along()
+    assert path is not None
+    part = read_results(path)
+    policies, seeds = len(part.spec.policy), len(part.spec.seeds)
+    assert [line.name for line in page.success.lines] == [one.name for one in part.spec.policy]
+    assert {line.places for line in page.success.lines} == {tuple(sorted(part.spec.protocol.burst))}
+    assert len(page.runs.dots) == policies * seeds
+    assert page.success.isVisible()
+    assert page.runs.isVisible()
+    assert page.sorted.rowCount() == policies
+    assert all(cell(page, row, column) for row in range(policies) for column in range(page.sorted.columnCount()))
+    assert page.table_button.isEnabled()
+    assert page.focusWidget() is page.table
+
+
+def test_left_on_its_way_it_stops_and_comes_when_it_is_entered_again(qtbot: QtBot, window: MainWindow) -> None:
+    page = window.experiments.show()
+    qtbot.keyClick(page.open_button, Qt.Key.Key_Escape)
+    assert not page.isVisible()
+    assert not page.loading.running
+    for _ in range(20):
+        QApplication.processEvents()
+    assert page.results is None
+    assert page.sorted.rowCount() == 0
+    window.experiments.show()
+    come(qtbot, page)
+    assert page.body.isVisible()
+    assert page.sorted.rowCount() == len(page.success.lines) > 0
+
+
+def test_nothing_goes_on_behind_a_window_that_is_closed_meanwhile(window: MainWindow) -> None:
+    """Threads and timers that were left would fail it, as they would any test."""
+    before = threading.active_count()
+    page = window.experiments.show()
+    window.close()
+    assert threading.active_count() == before
+    assert not page.loading.running
+    assert page.results is None
+
+
+def test_another_file_takes_the_place_of_one_on_its_way(qtbot: QtBot, page: ExperimentPage, tmp_path: Path) -> None:
+    path = brought_along()
+    assert path is not None
+    page.open_file(path)
+    page.open_file(tmp_path / "none.json.xz")
+    come(qtbot, page)
+    assert page.results is None
+    assert "none.json.xz" in page.hint.text()
+    page.open_file(tmp_path / "none.json.xz")
+    opened(qtbot, page)
+    assert page.results is not None
+    assert page.body.isVisible()
 
 
 # -- choosing a run ----------------------------------------------------------------------------------------------------
@@ -191,6 +279,7 @@ def test_menu_palette_and_start_page_lead_to_it(qtbot: QtBot, window: MainWindow
     assert page is not None
     assert page.isVisible()
     assert page.geometry() == window.rect()
+    come(qtbot, page)
     assert page.title.text() == "Do movable objects make higher-order allocations reliable?"
     qtbot.keyClick(page.table, Qt.Key.Key_Escape)
     assert not page.isVisible()
@@ -221,6 +310,7 @@ def test_it_is_taken_out_as_picture_drawing_and_table(
     window.actions_by_name["open_experiment"].trigger()
     page = window.experiments.page
     assert page is not None
+    come(qtbot, page)
     assert page.title.text() == "Small"
     for name, button in (("a.png", "experiment_picture"), ("a.svg", "experiment_picture"), ("a.csv", "experiment_csv")):
         monkeypatch.setattr(window, "ask_file", lambda *_, to=name: str(tmp_path / to))
@@ -244,6 +334,7 @@ def test_a_run_is_brought_to_its_moment_with_progress(
     """A real host: the machine of the scenario, aged again, the policy in force."""
     page = window.experiments.show()
     page.show_results(results)
+    come(qtbot, page)
     page.choose_run(1, 2)
     page.order.setCurrentIndex(page.order.findData(8))
     seen: list[tuple[int, int]] = []
@@ -275,6 +366,7 @@ def test_a_run_on_its_way_can_be_called_off(
     path = brought_along()
     assert path is not None
     page = window.experiments.show()
+    come(qtbot, page)
     press(window, "experiment_open_run")
     qtbot.waitUntil(window.catch_up.isVisible, timeout=30_000)
     assert window.catch_up.words.text.endswith("on the way to the moment of its demands …")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,26 +16,10 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from memviz.experiment.estimate import Estimate
 from memviz.experiment.figures import colour
 from memviz.gui.theme import Theme
+from memviz.gui.views.experiment_marks import Dot, Line
 
 SYMBOLS: Final = ("o", "s", "d", "t", "t1", "star", "+", "p", "h", "x", "t2", "t3", "o", "s")
 _DIM: Final = 110
-
-
-class Line(NamedTuple):
-    """A policy's values, by order, or over time."""
-
-    name: str
-    places: tuple[int, ...]
-    """Orders, or operations."""
-    values: tuple[Estimate, ...]
-
-
-class Dot(NamedTuple):
-    """A run: which policy, which seed, and its value."""
-
-    policy: int
-    seed: int
-    value: float
 
 
 class Plot(pg.GraphicsView):  # type: ignore[misc]
@@ -118,16 +102,18 @@ class SuccessPlot(Plot):
         self.left.setLabel("requests that succeed, %")
         self.bottom.setLabel("order")
 
-    def show_lines(self, lines: Sequence[Line], order: int, over_time: bool) -> None:
-        """Draw ``lines``; ``order`` is marked where there are orders."""
-        self.lines, self.order, self.over_time = tuple(lines), order, over_time
+    def show_lines(self, lines: Sequence[Line], order: int, over_time: bool, chosen: int) -> None:
+        """Draw ``lines``, that of the policy ``chosen`` so that it stands out; ``order`` is marked where there are
+        orders."""
+        self.lines, self.order, self.over_time, self.chosen = tuple(lines), order, over_time, chosen
         self.bottom.setLabel("operations since the policy was switched on" if over_time else "order")
         self.draw()
 
     def choose(self, policy: int) -> None:
         """The line of a policy stands out."""
-        self.chosen = policy
-        self.draw()
+        if policy != self.chosen:
+            self.chosen = policy
+            self.draw()
 
     def draw(self) -> None:
         """Lines, intervals, and points to click."""
