@@ -222,7 +222,7 @@ class ExperimentPage(PageParts):
         self.success.show_lines(lines, int(self.order.currentData()), timed, self.policy)
 
     def _estimated(self, group: Group, policy: str, figure: Figure) -> Estimate:
-        """A figure of a policy over all seeds. They are asked for again with every choice: kept."""
+        """A figure of a policy over all seeds. They are asked for again with every choice: kept, by title."""
         assert self.part is not None
         key = (group, policy, figure.title)
         if key not in self._estimates:
@@ -245,7 +245,7 @@ class ExperimentPage(PageParts):
         names = [one.name for one in part.spec.policy]
         asked = [phase for phase in PHASES if order in getattr(part.spec.protocol, phase)]
         shown = [_success(p, order) for p in asked]
-        shown += [Figure(f"{p}, µs", figures.latency_us(p, order), ",.0f", -1) for p in asked]
+        shown += [Figure(f"{p}, order {order}, µs", figures.latency_us(p, order), ",.0f", -1) for p in asked]
         columns = [
             Column(
                 one.title,

@@ -122,6 +122,8 @@ QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0; }
 #gallery, #experiment_page { background: $window; }
+#experiment_page QToolButton, #experiment_page QComboBox { border-color: $border; }
+#experiment_page QToolButton:focus, #experiment_page QComboBox:focus { border-color: $focus; }
 #experiment_page QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
 #experiment_page QToolButton[accent="true"]:hover { background: $accent_hover; }
 #experiment_page QToolButton[accent="true"]:pressed { background: $accent_button; border-color: $focus; }

@@ -20,6 +20,7 @@ from memviz.gui.dialogs import Palette
 from memviz.gui.experiment_page import ExperimentPage
 from memviz.gui.main_window import MainWindow
 from memviz.gui.theme import Theme
+from memviz.gui.views.experiment_table import words
 from tests.experiment.conftest import results, small_cells, spec, spec_file  # noqa: F401 (fixtures)
 
 
@@ -98,6 +99,26 @@ def test_lines_are_the_reports_figures(page: ExperimentPage, results: Results) -
     page.phase.setCurrentIndex(page.phase.findData("steady"))
     assert page.success.lines[0].places == (3, 9)
     assert [round(dot.value) for dot in page.runs.dots] == [10, 20, 50, 80]
+
+
+def test_with_another_order_the_table_is_of_that_order(
+    page: ExperimentPage,
+    results: Results,  # noqa: F811
+) -> None:
+    group = figures.groups(results)[0]
+    for order in (9, 3, 9):
+        page.order.setCurrentIndex(page.order.findData(order))
+        success = figures.estimated(results, group, "moves", figures.success("burst", order))
+        latency = figures.estimated(results, group, "moves", figures.latency_us("burst", order))
+        assert cell(page, 1, column_of(page, f"burst, order {order}, %")) == words(success, ".0f")
+        assert cell(page, 1, column_of(page, f"burst, order {order}, µs")) == words(latency, ",.0f")
+
+
+def test_the_row_that_is_selected_keeps_its_policys_colour(page: ExperimentPage) -> None:
+    page.table.selectRow(1)
+    image = page.table.viewport().grab().toImage()
+    seen = {image.pixelColor(x, y).name() for x in range(30) for y in range(image.height())}
+    assert {colour(0), colour(1)} <= seen
 
 
 def test_a_figure_of_every_run_can_be_chosen(page: ExperimentPage) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QIcon, QPixmap
 
 from memviz.experiment.estimate import Estimate
 
 Index = QModelIndex | QPersistentModelIndex
+SWATCH: Final = 14
+"""Pixels."""
 VALUE: Final = Qt.ItemDataRole.UserRole
 
 
@@ -83,7 +85,7 @@ class PriceModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.names[row]
         if role == Qt.ItemDataRole.DecorationRole:
-            return QColor(self.colours[row])
+            return swatch(self.colours[row])
         if role == Qt.ItemDataRole.ToolTipRole:
             return self.says[row]
         if role == VALUE:
@@ -99,6 +101,16 @@ def words(one: Estimate, form: str) -> str:
     """A mean and the half of its interval, as the report writes them."""
     mean = format(one.mean, form)
     return mean if math.isinf(one.half) or one.half == 0 else f"{mean} ± {format(one.half, form)}"
+
+
+def swatch(colour: str) -> QIcon:
+    """A square of a policy's colour, the same in a row that is selected: Qt would tint a bare colour there, and the
+    line in the plot has another."""
+    square = QPixmap(SWATCH, SWATCH)
+    square.fill(QColor(colour))
+    icon = QIcon(square)
+    icon.addPixmap(square, QIcon.Mode.Selected)
+    return icon
 
 
 class PriceOrder(QSortFilterProxyModel):
