@@ -190,11 +190,14 @@ class Walk:
         for act in actions.ACTIONS:
             if act.ident in NOT_HERE or act.real or act.needs_playback:
                 continue
-            settle = 1.5 if act.to_memory or act.needs_source else self._settle_s
+            slow = act.to_memory or act.needs_source or act.ident == "experiment"  # which comes in pieces
+            settle = 1.5 if slow else self._settle_s
             yield self.step(f"action: {act.title}", window.actions_by_name[act.ident].trigger, settle)
             for widget in QApplication.topLevelWidgets():
                 if isinstance(widget, QDialog):
                     widget.close()
+            if window.experiments.page is not None:
+                window.experiments.page.leave()
         if window.gallery is not None:
             window.gallery.leave()
 
@@ -206,6 +209,8 @@ class Walk:
             self.wait(0.2)
             yield self.step(f"picture of {ident}", partial(window.export_picture, dock), 1)
             yield self.step(f"table of {ident}", partial(window.export_table, dock), 1)
+        if window.session.recording:  # the action did it
+            yield self.step("end the action's recording", window.recordings.toggle, 1)
         yield self.step("record", window.recordings.toggle, 2)
         if window.session.recording:
             yield self.step("end the recording", window.recordings.toggle, 1)
