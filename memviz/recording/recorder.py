@@ -31,7 +31,7 @@ from memviz.sources.base import Done
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.036
+SHARE: Final = 0.034
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 _SWITCH_S: Final = 0.0005

@@ -216,7 +216,7 @@ class SimulationSource:
     def only_recorded(self) -> None:
         """Nobody looks on but a recording: details come less often, and what CPUs did when somebody asks for it."""
         self.machine.smp.lanes_on = False  # a third of the speed
-        self.detail_share = DETAIL_SHARE / 4
+        self.detail_share = DETAIL_SHARE / 8
 
     @property
     def _in_command(self) -> bool:

@@ -76,7 +76,9 @@ def test_an_eager_onlooker_changes_nothing(tmp_path: Path, front_end: str) -> No
 
     def digest(eager: bool) -> str:
         source = SimulationSource(str(path), scripted=True)
-        seen = seen_by(source) if eager else []
+        seen: list[int] = []
+        if eager:
+            source.watch(lambda: seen.append(source.snapshot().seq))
         source.command(1, Step(6 * PIECE))
         source.command(2, RequestPages(6, GFP_KERNEL))
         source.command(3, Compact())
