@@ -189,7 +189,7 @@ def figures(quick: bool) -> list[Figure]:
         Figure("live: what programs cost more when watched", price(PROGRAMS, "watch", rounds), "", 0.03, True),
     ]
     if shutil.which("cc"):
-        found.append(Figure("live: what a compiler costs more", price(COMPILE, "watch", rounds), "", 0.03, True))
+        found.append(Figure("live: what a compiler costs more", price(COMPILE, "watch", 3 * rounds), "", 0.03, True))
     return [
         *found,
         Figure("live: what touching memory and nothing else costs more", price(touch, "watch", rounds)),
