@@ -14,6 +14,8 @@ from memviz.snapshot import EVENT_DTYPE, Structured
 
 KEPT: Final = 10_000
 ROUTINE_KEPT: Final = 5_000
+WAITING: Final = 40_000
+"""Events that may wait for somebody to look at them: until then a snapshot costs a copy of its own."""
 
 BULK: Final = frozenset(range(trace.LAST_BULK + 1))
 ROUTINE: Final = BULK | {
@@ -75,6 +77,7 @@ class EventLog:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._parts: list[Structured] = []
+        self._waiting = 0
         self._events: Structured = np.zeros(0, EVENT_DTYPE)
         self.seen = 0
         self.lost = 0
@@ -85,12 +88,16 @@ class EventLog:
         """Append the events of a snapshot."""
         self.lost += lost
         if events.size:
-            self._parts.append(events)
+            self._parts.append(events.copy())  # a view would keep all of its snapshot
             self.seen += int(events.size)
+            self._waiting += int(events.size)
+            if self._waiting > WAITING:  # nobody looks at the list
+                self._gather()
 
     def clear(self) -> None:
         """Forget everything."""
         self._parts.clear()
+        self._waiting = 0
         self._events = np.zeros(0, EVENT_DTYPE)
         self.seen = self.lost = 0
         self.generation += 1
@@ -99,10 +106,14 @@ class EventLog:
     def events(self) -> Structured:
         """What is kept, oldest first (EVENT_DTYPE)."""
         if self._parts:
-            self._events = np.concatenate([self._events, *self._parts])
-            self._parts.clear()
-            self._tidy()
+            self._gather()
         return self._events
+
+    def _gather(self) -> None:
+        self._events = np.concatenate([self._events, *self._parts])
+        self._parts.clear()
+        self._waiting = 0
+        self._tidy()
 
     def _tidy(self) -> None:
         seq = self._events["seq"]
@@ -113,7 +124,7 @@ class EventLog:
         if routine.size > ROUTINE_KEPT:  # half of it at once: whoever shows the list has to look through it anew
             self._events = np.delete(self._events, routine[: routine.size - ROUTINE_KEPT // 2])
             self.generation += 1
-        self._events = self._events[-self._kept :]
+        self._events = self._events[-self._kept :].copy()
 
     def since(self, seen: int) -> Structured:
         """What came after the first ``seen`` events, as far as it is kept. Only while ``generation`` is the same."""

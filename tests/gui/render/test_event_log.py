@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,22 @@ def test_events_out_of_order_are_put_in_order() -> None:
     log.add(events((5, 0, 0, trace.SLAB_NEW, 0, 0, 0, 0)))
     log.add(events((3, 0, 0, trace.SLAB_NEW, 0, 0, 0, 0)))
     assert log.events["seq"].tolist() == [3, 5]
+
+
+def test_a_list_that_nobody_looks_at_keeps_no_snapshot_and_does_not_grow() -> None:
+    log, looked_at = EventLog(), EventLog()
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            block = np.zeros(20_000, EVENT_DTYPE)  # what a snapshot travels in
+            block["seq"] = np.arange(number * 1000, number * 1000 + block.size)
+            block["kind"] = trace.ALLOC_FAILED
+            log.add(block[:1000])
+            looked_at.add(block[:1000])
+            assert looked_at.events.size
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 10 << 20, "300,000 events, 10,000 of which are kept"
+    np.testing.assert_array_equal(log.events, looked_at.events)
+    assert log.seen == 300_000
