@@ -35,6 +35,7 @@ from memviz.sources.base import (
     SetFocus,
     Speed,
 )
+from memviz.sources.due import Due
 from memviz.sources.linux_access import Access, Direct, LiveError, Rights, connect, told_missing
 from memviz.sources.linux_actions import Actions
 from memviz.sources.linux_caches import CacheFinder
@@ -90,7 +91,7 @@ class LinuxSource:
         self._lost_told = 0
         self._outcomes: tuple[Outcome, ...] = ()
         self._focus = Focus()
-        self._due: dict[str, float] = {}
+        self._due = Due()
         self._snapshot_cost = 0.0
         self._witnessed: list[Structured] | None = None
         self._cursor = 0
@@ -163,30 +164,23 @@ class LinuxSource:
         if self._state != "running":
             return False
         end = time.monotonic() + seconds
-        if self._is_due("trace", _TRACE_S) or (self._trace is not None and self._trace.pressing):
+        if self._due.take("trace", _TRACE_S) or (self._trace is not None and self._trace.pressing):
             self._drain_for_little()
         while self._budget() > 0 and time.monotonic() < end:
-            if self._is_due("text", _TEXT_S):
+            if self._due.take("text", _TEXT_S):
                 self.read_texts()
             elif not self.frames.nr or not self._looked():
                 break
         now = time.monotonic()
         wait = max(_SNAPSHOT_S, self._snapshot_cost / _SNAPSHOT_SHARE)
-        if self._budget() <= 0 and now < self._due.get("snapshot", 0.0) + wait:
+        if self._budget() <= 0 and now < self._due.since("snapshot") + wait:
             return False
-        return self._is_due("snapshot", wait)
+        return self._due.take("snapshot", wait)
 
     @property
     def gaps(self) -> int:
         """Times that something was not traced, or that events were lost."""
         return self._trace.gaps if self._trace is not None else 0
-
-    def _is_due(self, what: str, every: float) -> bool:
-        now = time.monotonic()
-        if now < self._due.get(what, 0.0):
-            return False
-        self._due[what] = now + every
-        return True
 
     def _budget(self) -> float:
         """CPU seconds that may be used now. The first picture is not on the bill."""
@@ -216,7 +210,7 @@ class LinuxSource:
                     self._witnessed.append(events)
                 self._keep(events)
             if self._trace.sample_due():
-                self._due["trace"] = time.monotonic() + _SAMPLE_FOR_S
+                self._due.put_off("trace", _SAMPLE_FOR_S)
         except LiveError as error:
             self._untraced(error)
 
@@ -241,13 +235,13 @@ class LinuxSource:
 
     def _looked(self) -> bool:
         """Sweep one piece. False: it can't be read; it is tried again in a while."""
-        if time.monotonic() < self._due.get("retry", 0.0):
+        if time.monotonic() < self._due.since("retry"):
             return False
         try:
             self._look()
         except LiveError as error:
             self._missing["page flags"] = str(error)
-            self._due["retry"] = time.monotonic() + _RETRY_S
+            self._due.put_off("retry", _RETRY_S)
             return False
         self._missing.pop("page flags", None)
         return True
@@ -257,11 +251,11 @@ class LinuxSource:
         room = self.frames.owner.size
         focused = self._focus.pfn // UNIT * UNIT
         touched = np.flatnonzero(self.frames.dirty)
-        if 0 <= focused < room and self._is_due("focus", _SNAPSHOT_S):
+        if 0 <= focused < room and self._due.take("focus", _SNAPSHOT_S):
             start, count = focused, UNIT
-        elif self._in_sight.size and not self._is_due("beyond", _BEYOND_S):
+        elif self._in_sight.size and not self._due.take("beyond", _BEYOND_S):
             start, count = self._next_in_sight()
-        elif touched.size and not self._is_due("turn", _TURN_S):
+        elif touched.size and not self._due.take("turn", _TURN_S):
             first = int(touched[0])
             run = touched[: CHUNK // UNIT] - np.arange(min(touched.size, CHUNK // UNIT))
             start, count = first * UNIT, int(np.count_nonzero(run == first)) * UNIT

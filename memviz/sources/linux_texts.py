@@ -10,6 +10,7 @@ import numpy as np
 from memviz.kernel import page
 from memviz.snapshot import U8, Cache, Zone
 from memviz.sources import linux_procfs as procfs
+from memviz.sources.due import Due
 from memviz.sources.linux_access import Access, LiveError
 from memviz.sources.linux_caches import CacheFinder
 
@@ -26,7 +27,7 @@ class LiveTexts:
         """Read the zones. ``missing`` is kept up to date by every ``read``."""
         self._access = access
         self._missing = missing
-        self._due: dict[str, float] = {}
+        self._due = Due()
         self._slab_figures: dict[str, dict[str, int]] = {}
         self._infos = procfs.parse_zoneinfo(access.text("zoneinfo"))
         self.nr = max((zone.start_pfn + zone.spanned for zone in self._infos), default=0)
@@ -61,16 +62,9 @@ class LiveTexts:
         except LiveError as error:
             self._missing["counters"] = str(error)
 
-    def _is_due(self, what: str, every: float) -> bool:
-        now = time.monotonic()
-        if now < self._due.get(what, 0.0):
-            return False
-        self._due[what] = now + every
-        return True
-
     def _types(self) -> procfs.PageTypes | None:
         """What blocks are for. The kernel walks its free lists for that, with a lock held: not too often."""
-        if self.types is not None and not self._is_due("types", _TYPES_S):
+        if self.types is not None and not self._due.take("types", _TYPES_S):
             return self.types
         begin = time.process_time()
         try:
@@ -78,7 +72,7 @@ class LiveTexts:
         except (LiveError, procfs.ProcError) as error:
             self._missing["migratetypes"] = str(error)
             return None
-        self._due["types"] = time.monotonic() + max(_TYPES_S, (time.process_time() - begin) / _TYPES_SHARE)
+        self._due.put_off("types", max(_TYPES_S, (time.process_time() - begin) / _TYPES_SHARE))
         self._missing.pop("migratetypes", None)
         for info in self._infos:
             blocks = types.blocks.get((info.node, info.name), {})
@@ -92,7 +86,7 @@ class LiveTexts:
 
     def _figures(self) -> dict[str, dict[str, int]]:
         """Two small files for each cache: too many to read them every time."""
-        if self._is_due("figures", _FIGURES_S):
+        if self._due.take("figures", _FIGURES_S):
             try:
                 self._slab_figures = self._access.slab_figures()
             except LiveError:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from memviz.snapshot import Structured
+from memviz.sources.due import Due
 from memviz.sources.linux_access import Access
 from memviz.sources.linux_caches import CacheFinder
 from memviz.sources.linux_deltas import apply_events
@@ -104,7 +105,7 @@ class LiveTrace:
         self._following = True
         self._paused_at = float("-inf")
         self._sampling = False
-        self._due: dict[str, float] = {}
+        self._due = Due()
 
     @property
     def following(self) -> bool:
@@ -141,7 +142,7 @@ class LiveTrace:
         if self._sampling:
             self._sampling = False
             self._access.trace_sample(False)
-        if self._is_due("lost", _LOST_S):
+        if self._due.take("lost", _LOST_S):
             self.find_lost()
         if self.budget.account(found, time.monotonic()) != self._following:
             self._follow(self.budget.on)
@@ -159,7 +160,7 @@ class LiveTrace:
     def sample_due(self) -> bool:
         """Switch the events of every slab object on where it is time for that. True: read on in a moment."""
         young = time.monotonic() < self._begin + _FIRST_S
-        if self._sampling or not self._is_due("sample", _FIRST_SAMPLES_S if young else _SAMPLE_S):
+        if self._sampling or not self._due.take("sample", _FIRST_SAMPLES_S if young else _SAMPLE_S):
             return False
         self._sampling = True
         self._access.trace_sample(True)
@@ -168,7 +169,7 @@ class LiveTrace:
     def sample_for(self, seconds: float) -> None:
         """Switch the events of every slab object on for longer; ``stop_sample`` ends it. Raises LiveError."""
         self._access.trace_sample(True)
-        self._due["sample"] = time.monotonic() + seconds + 1
+        self._due.put_off("sample", seconds + 1)
 
     def stop_sample(self) -> None:
         """Switch the events of every slab object off. Raises LiveError."""
@@ -194,10 +195,3 @@ class LiveTrace:
     def _forget(self) -> None:
         self.gaps += 1
         self._frames.forget()
-
-    def _is_due(self, what: str, every: float) -> bool:
-        now = time.monotonic()
-        if now < self._due.get(what, 0.0):
-            return False
-        self._due[what] = now + every
-        return True
