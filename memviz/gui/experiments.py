@@ -8,16 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFileDialog, QSizePolicy
 
 from memviz.experiment.publish import brought_along
 from memviz.experiment.run_source import ON_THE_WAY, run_spec
 from memviz.experiment.table import Results, Run
 from memviz.gui import export
-from memviz.gui.controls import Button, ElidedLabel
-from memviz.gui.jobs import Progress, to_file
+from memviz.gui.jobs import Progress, ProgressLine, to_file
 from memviz.gui.opens import Scenario
 from memviz.gui.session import Session
 from memviz.gui.theme import Theme
@@ -32,31 +31,18 @@ RESULTS_KIND: Final = "Results of an experiment (*.json.xz)"
 _NUMBERS: Final = re.compile(rf"{ON_THE_WAY}([\d,]+) of ([\d,]+)\.")
 
 
-class CatchUpBar(QWidget):
+class CatchUpBar(ProgressLine):
     """Shown while a run is brought to its moment: how far it is, and a button that calls it off."""
 
     called_off = Signal()
 
     def __init__(self, session: Session, theme: Theme) -> None:
-        super().__init__()
+        super().__init__(theme, "catch_up", "Stop it where it is, and go back to the experiment")
         self.session = session
-        self.setObjectName("catch_up")
         self.setAccessibleName("The run is brought to its moment")
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.words = ElidedLabel(theme)
-        self.bar = QProgressBar()
-        self.bar.setMaximumWidth(360)
-        self.cancel = Button()
-        self.cancel.setText("Cancel")
         self.cancel.setObjectName("catch_up_cancel")
-        self.cancel.setToolTip("Stop it where it is, and go back to the experiment")
         self.cancel.clicked.connect(self.called_off)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(12, 2, 8, 2)
-        row.addWidget(self.words, 1)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.cancel, 0, Qt.AlignmentFlag.AlignRight)
-        self.hide()
         session.changed.connect(self.look)
 
     @Slot()

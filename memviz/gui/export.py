@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QWidget
 from memviz.gui.jobs import Progress
 from memviz.gui.panel import PanelDock, View
 from memviz.gui.render import tables
-from memviz.gui.render.tables import TABLES, Lines, Parts, Table
+from memviz.gui.render.tables import TABLES, Lines, Parts
 
 PICTURES: Final = "Picture (*.png);;Drawing (*.svg)"
 TABLES_KIND: Final = "Table (*.csv)"
@@ -30,18 +30,10 @@ CLIPBOARD_MOST: Final = 32 << 20
 """Characters of a table that still go onto the clipboard."""
 
 
-def table_of(view: View) -> Table | None:
-    """What ``view`` shows as a table; None when it has none, or nothing yet."""
-    own = view.as_table()
-    if own is not None:
-        return own
-    if view.ident in TABLES and view.snapshot is not None:
-        return TABLES[view.ident](view.snapshot)
-    return None
-
-
 def parts_of(view: View) -> Parts | None:
-    """The same, made while it is written: costs next to nothing now."""
+    """What ``view`` shows as a table, made while it is written: costs next to nothing now. None when it has none, or
+    nothing yet.
+    """
     own = view.as_parts()
     if own is not None:
         return own

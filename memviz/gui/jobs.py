@@ -124,7 +124,27 @@ def to_file(path: Path, write: Callable[[Path, Progress], object]) -> Callable[[
     return work
 
 
-class JobLine(QWidget):
+class ProgressLine(QWidget):
+    """What is under way, how far it is, and a button that calls it off. Hidden at first."""
+
+    def __init__(self, theme: Theme, name: str, tip: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self.words = ElidedLabel(theme)
+        self.bar = QProgressBar()
+        self.bar.setMaximumWidth(360)
+        self.cancel = Button()
+        self.cancel.setText("Cancel")
+        self.cancel.setToolTip(tip)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 2, 8, 2)
+        row.addWidget(self.words, 1)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel, 0, Qt.AlignmentFlag.AlignRight)
+        self.hide()
+
+
+class JobLine(ProgressLine):
     """Shown while there is long work: what it is, how far, and a button that calls it off.
 
     It lies over the right half of its parent, a line that is always there: nothing moves when it comes and goes."""
@@ -133,28 +153,15 @@ class JobLine(QWidget):
     """Work has ended: whether well, and a sentence."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__(parent)
+        super().__init__(theme, "job_line", "Call it off: nothing is written", parent)
         self._theme = theme
         parent.installEventFilter(self)
         self.jobs: list[Job] = []
-        self.setObjectName("job_line")
         self.setAccessibleName("Work in progress")
-        self.words = ElidedLabel(theme)
-        self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
-        self.bar.setMaximumWidth(360)
         self.bar.setTextVisible(True)
-        self.cancel = Button()
-        self.cancel.setText("Cancel")
         self.cancel.setObjectName("job_cancel")
-        self.cancel.setToolTip("Call it off: nothing is written")
         self.cancel.clicked.connect(self.cancel_first)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(12, 2, 8, 2)
-        row.addWidget(self.words, 1)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.cancel, 0, Qt.AlignmentFlag.AlignRight)
-        self.hide()
         self._clock = QElapsedTimer()
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_MS)

@@ -99,11 +99,12 @@ def test_the_map_in_a_drawing_is_the_map(qtbot: QtBot, busy: MainWindow, out: Pa
 
 
 def test_the_table_of_contiguity_is_what_the_bars_show(busy: MainWindow) -> None:
-    table = export.table_of(busy.contiguity)
-    assert table is not None
+    parts = export.parts_of(busy.contiguity)
+    assert parts is not None
     assert busy.contiguity.bars is not None
-    assert len(table[1]) == 11
-    assert table[1][0][1] == busy.session.snapshot.zones[0].nr_free()[0]  # type: ignore[union-attr]
+    _, *rows = [row for part in parts.rows for row in part]
+    assert len(rows) == 11
+    assert rows[0][1] == busy.session.snapshot.zones[0].nr_free()[0]  # type: ignore[union-attr]
 
 
 def test_copying(qtbot: QtBot, busy: MainWindow) -> None:

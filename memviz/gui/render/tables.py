@@ -71,20 +71,6 @@ def part_text(rows: list[Row], separator: str, end: str) -> str:
     return out.getvalue()
 
 
-def as_csv(table: Table) -> str:
-    """The table as a CSV file's text."""
-    return _written(table, ",", "\r\n")
-
-
-def as_tabs(table: Table) -> str:
-    """The table as spreadsheets take it from the clipboard."""
-    return _written(table, "\t", "\n")
-
-
-def _written(table: Table, separator: str, end: str) -> str:
-    return part_text([list(table[0]), *table[1]], separator, end)
-
-
 def blocks(snapshot: Snapshot) -> Parts:
     """A row a pageblock: its first page frame, migratetype, and page frames by owner."""
     owner, kinds = snapshot.pages.owner, len(OWNER_NAMES)

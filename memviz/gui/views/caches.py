@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Slot
-from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Table
-from memviz.gui.painting import painted
-from memviz.gui.panel import View, draw_empty
+from memviz.gui.panel import View
+from memviz.gui.panel_table import PanelTable
 from memviz.gui.render import cache_table as render
 from memviz.gui.render import tables
 from memviz.gui.selection import Selection
@@ -126,7 +126,7 @@ class CachesView(View):
         return QSize(440, 240)
 
     def _make_table(self) -> Table:
-        table = CacheTable(self)
+        table = PanelTable(self)
         table.setModel(self.model)
         table.setAccessibleName("Slab caches")
         table.setShowGrid(False)
@@ -228,20 +228,3 @@ _FIELDS: Final = (
     "name", "object_size", "size", "order", "objs_per_slab", "slabs", "partial", "full", "active", "total", "cached",
     "slabinfo_active", "movable",
 )  # fmt: skip
-
-
-class CacheTable(Table):
-    """The table; says in words why it is empty."""
-
-    def __init__(self, view: CachesView) -> None:
-        super().__init__(view)
-        self._view = view
-
-    @painted
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw rows, or why there are none."""
-        super().paintEvent(event)
-        if self.model().rowCount() == 0:
-            painter = QPainter(self.viewport())
-            draw_empty(painter, self.viewport().rect().toRectF(), self._view.theme, *self._view.empty_words())
-            painter.end()

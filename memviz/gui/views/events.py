@@ -15,12 +15,12 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Chooser, Table, claims
-from memviz.gui.painting import painted
-from memviz.gui.panel import View, draw_empty
+from memviz.gui.panel import View
+from memviz.gui.panel_table import PanelTable
 from memviz.gui.render import tables
 from memviz.gui.render.event_log import EVERY_PAGE, GROUPS, NOTABLE, EventFilter, EventLog, arguments_of, let_through
 from memviz.gui.render.event_text import Names, pfn_of, text_of, tone_of
@@ -233,7 +233,7 @@ class EventsView(View):
         return chooser
 
     def _make_table(self) -> Table:
-        table = EventTable(self)
+        table = PanelTable(self)
         table.setModel(self.model)
         table.setAccessibleName("Events, newest first")
         table.setShowGrid(False)
@@ -426,21 +426,3 @@ class SearchLine(QLineEdit):
             self.clear()
         else:
             self.left.emit()
-
-
-class EventTable(Table):
-    """The table; says in words why it is empty."""
-
-    def __init__(self, view: EventsView) -> None:
-        super().__init__(view)
-        self._view = view
-
-    @painted
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw rows, or why there are none."""
-        super().paintEvent(event)
-        if self.model().rowCount() == 0:
-            painter = QPainter(self.viewport())
-            area = self.viewport().rect()
-            draw_empty(painter, area.toRectF(), self._view.theme, *self._view.empty_words())
-            painter.end()
