@@ -86,18 +86,27 @@ def _lines(results: Results, group: Group, phase: str, orders: list[int], axis: 
     policies = results.spec.policy
     for number, policy in enumerate(policies):
         found = [figures.estimated(results, group, policy.name, figures.success(phase, order)) for order in orders]
-        shift = (number / max(1, len(policies) - 1) - 0.5) * 0.5  # intervals beside, not upon one another
-        axis.errorbar(
-            [order + shift for order in orders],
-            [one.mean for one in found],
-            yerr=_errors(found, 100),
-            label=policy.name,
-            color=figures.colour(number),
-            marker="osD^v<>"[number % 7],
-            markersize=3.5,
-            linewidth=1,
-            elinewidth=0.8,
-        )
+        shift = _beside(number, len(policies)) * 0.5
+        _curve(axis, number, policy.name, [order + shift for order in orders], found)
+
+
+def _beside(number: int, count: int) -> float:
+    """How far the intervals of one of ``count`` policies are moved, from -0.5 to 0.5: beside, not upon one another."""
+    return number / max(1, count - 1) - 0.5
+
+
+def _curve(axis: Any, number: int, name: str, at: list[float], found: list[Estimate]) -> None:
+    axis.errorbar(
+        at,
+        [one.mean for one in found],
+        yerr=_errors(found, 100),
+        label=name,
+        color=figures.colour(number),
+        marker="osD^v<>"[number % 7],
+        markersize=3.5,
+        linewidth=1,
+        elinewidth=0.8,
+    )
 
 
 def _price(results: Results, figure: Any) -> None:
@@ -170,18 +179,8 @@ def _time_after(results: Results, group: Group, axis: Any) -> None:
     policies = results.spec.policy
     for number, policy in enumerate(policies):
         found = over_time.steady(results, group, policy.name, order)
-        shift = (number / max(1, len(policies) - 1) - 0.5) * marks[0] * 0.5
-        axis.errorbar(
-            [middle + shift for middle in middles],
-            [one.mean for one in found],
-            yerr=_errors(found, 100),
-            label=policy.name,
-            color=figures.colour(number),
-            marker="osD^v<>"[number % 7],
-            markersize=3.5,
-            linewidth=1,
-            elinewidth=0.8,
-        )
+        shift = _beside(number, len(policies)) * marks[0] * 0.5
+        _curve(axis, number, policy.name, [middle + shift for middle in middles], found)
     axis.set(
         title=f"order {order}, now and then, after the policy was switched on\n{_where(group)}",
         xlabel="operations of the workload since then",
