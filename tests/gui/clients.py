@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 
 from memviz.snapshot import Snapshot
 from memviz.sources.base import Command
+from memviz.sources.linux import LinuxSource
 from tests.gui.synthetic import SyntheticSource
 
 
 class FakeClient:
     """Plays a source in this process: every ``poll`` is an instant. ``die()`` does what a killed host does."""
 
-    def __init__(self, source: SyntheticSource | None = None) -> None:
+    def __init__(self, source: SyntheticSource | LinuxSource | None = None) -> None:
         self.source = source or SyntheticSource(nr_frames=8192)
         self.alive = False
         self.failure = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit
@@ -18,91 +17,46 @@ from memviz.gui.memory_commands import COMPACT, DROP, HUGE, SHRINK, RealMachineD
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.live_helper import Kernel
-from memviz.snapshot import Snapshot
 from memviz.sources.base import Command, Compact, Defragment, DropCaches, RequestPages
 from memviz.sources.linux import LinuxSource
 from memviz.sources.linux_access import Direct
 from tests.gui.clients import FakeClient
-
-DATA = Path(__file__).parents[1] / "data/linux-6.18"
-ZONEINFO = """\
-Node 0, zone   Normal
-  pages free     4096
-        boost    0
-        min      10
-        low      20
-        high     30
-        promo    40
-        spanned  8192
-        present  8192
-        managed  8192
-  pagesets
-    cpu: 0
-              count:    100
-  start_pfn:           0
-"""
+from tests.machine_of_files import machine_of_files
 
 
-class Here:
-    """A source in this process, as a client; remembers what it was asked to do to memory."""
-
-    failure = ""
-    report = ""
-    alive = True
-    gone = True
+class RealClient(FakeClient):
+    """A real machine's source in this process."""
 
     def __init__(self, source: LinuxSource) -> None:
-        self.source = source
-        self.sent: list[Command] = []
-        self._number = 0
+        super().__init__(source)
 
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def poll(self) -> Snapshot:
-        """This instant."""
-        return self.source.snapshot()
-
-    def send(self, command: Command) -> int:
-        """Do it now."""
-        self._number += 1
-        if isinstance(command, (Compact, Defragment, DropCaches, RequestPages)):
-            self.sent.append(command)
-        self.source.command(self._number, command)
-        return self._number
-
-    def leave(self) -> None:
-        """End."""
-        self.source.close()
+    @property
+    def asked(self) -> list[Command]:
+        """What it was to do to memory."""
+        return [one for one in self.sent if isinstance(one, (Compact, Defragment, DropCaches, RequestPages))]
 
     def close(self) -> None:
-        """It has ended."""
+        """End."""
+        super().close()
+        self.source.close()
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
     """A machine of 32 MiB whose knobs are files."""
-    proc = tmp_path / "proc"
+    proc = machine_of_files(tmp_path) / "proc"
     (proc / "sys/vm").mkdir(parents=True)
     for knob in ("compact_memory", "drop_caches"):
         (proc / "sys/vm" / knob).write_text("0")
     (proc / "sys/vm/nr_hugepages").write_text("3")
     (tmp_path / "sys/kernel/slab/dentry").mkdir(parents=True)
     (tmp_path / "sys/kernel/slab/dentry/shrink").write_text("")
-    words = np.zeros(8192, "<u8")
-    words[:4096] = 1 << 10
-    (proc / "kpageflags").write_bytes(words.tobytes())
-    (proc / "zoneinfo").write_text(ZONEINFO)
-    (proc / "buddyinfo").write_text("Node 0, zone   Normal 0 0 0 0 0 0 0 0 0 0 4 \n")
-    (proc / "vmstat").write_text("nr_free_pages 4096\n")
-    (proc / "pagetypeinfo").write_text("Node    0, zone   Normal, type      Movable 0 0 0 0 0 0 0 0 0 0 4 \n")
-    (proc / "slabinfo").write_text((DATA / "after/slabinfo").read_text())
     return tmp_path
 
 
-def opened(qtbot: QtBot, theme: Theme, machine: Path, actions: bool) -> tuple[MainWindow, Here]:
+def opened(qtbot: QtBot, theme: Theme, machine: Path, actions: bool) -> tuple[MainWindow, RealClient]:
     source = LinuxSource(access=Direct(Kernel(str(machine), actions)), actions=actions, tracing=False)
-    client = Here(source)
+    client = RealClient(source)
     window = MainWindow([Scenario("this-machine", "This machine", lambda: client)], theme, Settings())
     qtbot.addWidget(window)
     window.resize(1280, 720)
@@ -145,11 +99,11 @@ def test_yes_sends_one_command_and_tells_what_came_of_it(
     shown = [label.text() for label in dialog.findChildren(QLabel) if label.isVisible()]
     for words in (question.title, question.does, question.costs, question.takes):  # type: ignore[attr-defined]
         assert words in shown
-    assert client.sent == [], "nothing happens before the answer"
+    assert client.asked == [], "nothing happens before the answer"
     if name == "defragment":
         dialog.cache.setCurrentText("dentry")
     dialog.go.click()
-    assert client.sent == [command]
+    assert client.asked == [command]
     assert (machine / file).read_text() == value
     window.session.pull()
     assert window.status.told.words.startswith(told)
@@ -167,7 +121,7 @@ def test_cancel_is_the_default_and_does_nothing(
     assert dialog.cancel.isDefault()
     qtbot.keyClick(dialog.focusWidget() or dialog, key)  # type: ignore[no-untyped-call]
     assert not dialog.isVisible()
-    assert client.sent == []
+    assert client.asked == []
     assert {path: path.read_bytes() for path in machine.rglob("*") if path.is_file()} == before
 
 

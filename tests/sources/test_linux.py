@@ -23,26 +23,7 @@ from memviz.sources.linux import LinuxSource
 from memviz.sources.linux_access import Direct, Helper, LiveError
 from memviz.sources.linux_anatomy import anatomy
 from memviz.sources.linux_sweep import FrameMap, counts, sweep
-
-DATA = Path(__file__).parents[1] / "data/linux-6.18"
-FRAMES = 8192
-SLAB, BUDDY = 1 << 7, 1 << 10
-ZONEINFO = """\
-Node 0, zone   Normal
-  pages free     4096
-        boost    0
-        min      10
-        low      20
-        high     30
-        promo    40
-        spanned  8192
-        present  8192
-        managed  8192
-  pagesets
-    cpu: 0
-              count:    100
-  start_pfn:           0
-"""
+from tests.machine_of_files import FRAMES, SLAB, machine_of_files
 
 root = pytest.mark.skipif(
     os.geteuid() != 0 or not os.access(live_helper.KPAGEFLAGS, os.R_OK), reason="needs root and /proc/kpageflags"
@@ -51,19 +32,7 @@ root = pytest.mark.skipif(
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A machine of 32 MiB: half free, a quarter slabs, a quarter without flags."""
-    proc = tmp_path / "proc"
-    proc.mkdir()
-    words = np.zeros(FRAMES, "<u8")
-    words[:4096] = BUDDY
-    words[4096:6144] = SLAB
-    (proc / "kpageflags").write_bytes(words.tobytes())
-    (proc / "zoneinfo").write_text(ZONEINFO)
-    (proc / "buddyinfo").write_text("Node 0, zone   Normal 0 0 0 0 0 0 0 0 0 0 4 \n")
-    (proc / "vmstat").write_text("nr_free_pages 4096\n")
-    (proc / "pagetypeinfo").write_text("Node    0, zone   Normal, type      Movable 0 0 0 0 0 0 0 0 0 0 4 \n")
-    (proc / "slabinfo").write_text((DATA / "after/slabinfo").read_text())
-    return tmp_path
+    return machine_of_files(tmp_path)
 
 
 def source(machine: Path, **arguments: object) -> LinuxSource:
