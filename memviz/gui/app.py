@@ -86,6 +86,8 @@ def run_window(options: WindowOptions) -> int:
     window = MainWindow(scenarios, theme, settings, list_races(options))
     if options.screenshot is not None:
         window.resize(*options.size)
+    else:
+        keep_to_screen(window)
     code: list[int] = []
     with collected_here(app), interruptible(window):
         if options.recording:
@@ -113,6 +115,11 @@ def run_window(options: WindowOptions) -> int:
     window.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return code[0] if code else 0
+
+
+def keep_to_screen(window: MainWindow) -> None:
+    """Make a window that is larger than its screen as large as that: a part of it could not be reached."""
+    window.resize(window.size().boundedTo(window.screen().availableSize()))
 
 
 def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:

@@ -15,8 +15,10 @@ import pytest
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
-from memviz.gui.app import DEFAULT_SCENARIO, WindowOptions, list_scenarios, run_window
+from memviz.gui.app import DEFAULT_SCENARIO, WindowOptions, keep_to_screen, list_scenarios, run_window
+from memviz.gui.main_window import MainWindow
 from memviz.gui.settings import Settings
+from memviz.gui.theme import Theme
 from memviz.scenario import names
 
 
@@ -182,3 +184,13 @@ def test_the_window_on_a_real_x_server(tmp_path: Path, monkeypatch: pytest.Monke
         said = process.stderr.read().decode()
         assert process.wait(60) == 0, said
     assert colours(tmp_path / "w.png") > 50
+
+
+def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
+    window = MainWindow([], Theme("dark"), Settings(remember=False))
+    qtbot.addWidget(window)
+    available = window.screen().availableSize()
+    assert window.height() > available.height(), "it would not fit"
+    keep_to_screen(window)
+    assert window.height() == available.height()
+    assert window.width() == max(window.minimumWidth(), available.width())
