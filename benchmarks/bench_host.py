@@ -20,9 +20,10 @@ from memviz.scenario import load
 from memviz.snapshot import Snapshot
 from memviz.sources.base import simulation
 from memviz.sources.host import HostClient
+from memviz.sources.outgoing import Outgoing
 from memviz.sources.page_sets import PageSets
 from memviz.sources.play import Play
-from memviz.sources.serve import NO_PAGES, Outgoing
+from memviz.sources.serve import NO_PAGES
 from memviz.sources.shared_buffer import SharedBuffer
 from memviz.sources.simulation import SimulationSource
 

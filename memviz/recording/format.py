@@ -135,10 +135,11 @@ def create(path: Path) -> sqlite3.Connection:
 def refuse_foreign(path: Path) -> int:
     """The version of a recording. Raises RecordingError when ``path`` is none, is cut off, or can't be read here."""
     try:
+        # The log first: whoever finishes the file at this very moment empties the log when all of it is in the file.
+        logged = _size_of(wal_of(path))
         with path.open("rb") as file:
             head = file.read(100)
         size = path.stat().st_size
-        logged = _size_of(wal_of(path))
     except IsADirectoryError:
         raise RecordingError(f"{path} is a folder: name a {SUFFIX} file") from None
     except FileNotFoundError:

@@ -1,41 +1,53 @@
-"""Recording without ever waiting: a bounded queue, and a thread that writes.
+"""Recording without ever waiting: a bounded queue of shared blocks, and a process that writes (``scribe``).
 
 Whoever makes Snapshots asks ``due`` and calls ``offer``; neither waits for anything. When the disk can't keep up the
 queue is full, instants are not taken, and the file holds a gap where they are missing. When the file can't be written
-any more the recording ends, ``status`` says why, and what was written stays.
+any more the recording ends, ``status`` says why, and what was written stays. When whoever records is killed, what it
+had offered is written all the same.
 
-Cost: taking Snapshots for the recording may use ``SHARE`` of the working thread's time; if they take longer, they come
-less often.
+Cost: taking Snapshots for the recording, and handing them over, may use ``SHARE`` of the working thread's time; if that
+takes longer, they come less often.
 """
 
 from __future__ import annotations
 
-import queue
-import sqlite3
-import statistics
-import sys
-import threading
+import contextlib
+import pickle
+import socket
+import subprocess
 import time
-from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from pickle import PickleBuffer
+from typing import Final, NamedTuple
 
 import msgspec
 
 from memviz import __version__
-from memviz.recording.writer import Instant, Writer
+from memviz.recording import scribe
+from memviz.recording.format import RecordingError
+from memviz.recording.handover import Giver
+from memviz.recording.writer import Instant
 from memviz.recording_state import Recording
 from memviz.snapshot import Snapshot
+from memviz.sources import child
 from memviz.sources.base import Done
+from memviz.sources.shared_buffer import SharedBuffer
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.034
+SHARE: Final = 0.043
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
-_SWITCH_S: Final = 0.0005
-"""How long the writing thread waits for the interpreter: it gives it back twenty times for each instant."""
+
+
+class _Written(NamedTuple):
+    """How far the file is."""
+
+    instants: int
+    missed: int
+    left_out: int
+    bytes: int
 
 
 class Recorder:
@@ -44,29 +56,49 @@ class Recorder:
     def __init__(self, path: str | Path, meta: dict[str, object], rate: float = RATE) -> None:
         """Begin. ``meta``: what the file says about itself, beside what it always says. Raises RecordingError."""
         self.path = Path(path).absolute()
-        told = {name: value if isinstance(value, str) else _json(value) for name, value in meta.items()}
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._writer = Writer(self.path, {"memviz": __version__, "created": now, "state": "recording", **told})
-        self._queue: queue.SimpleQueue[Instant | None] = queue.SimpleQueue()
         self._period = 1 / rate
-        self._begin = time.monotonic()
-        self._next = self._begin
         self._end = 0.0
         self._waiting: list[Done] = []
         self._skipped = 0
-        self._item_bytes = 0
-        self._costs: deque[float] = deque(maxlen=16)
+        self._usual_s = 0.0
+        """What an instant usually takes, seconds of the working thread; 0: not known yet."""
         self._begins = True
-        self._rest_s = 0.0
-        self._rest_from = (0.0, 0.0)
+        self._rest_until = (0.0, 0.0)
+        """Times of the working thread, and of the clock: by either of them it has rested."""
         self._failure = ""
-        self._bytes = 0
-        self._switch = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._switch, _SWITCH_S))
-        self._thread = threading.Thread(target=self._work, name="memviz-recorder")
-        self._thread.start()
+        self._refused = ""
+        self._written = _Written(0, 0, 0, 0)
+        self._giver = Giver()
+        self._blocks = tuple(SharedBuffer.create() for _ in range(_QUEUE_MAX))
+        self._free = list(range(_QUEUE_MAX))
+        """Blocks that nothing waits in. The last is taken first: blocks never shrink, and so few of them grow."""
+        self._queued: dict[int, int] = {}
+        """Blocks that something waits in, and how many bytes."""
+        self._seq = 0
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            fds = (theirs.fileno(), *(block.fd for block in self._blocks))
+            self._process: subprocess.Popen[bytes] = child.start("memviz.recording.scribe", fds)
+        self._begin_file(meta)
+        self._begin = self._next = time.monotonic()
 
-    # -- the thread that makes snapshots
+    def _begin_file(self, meta: dict[str, object]) -> None:
+        """Wait until there is a file: from then on no accident loses more than the last instants."""
+        told = {name: value if isinstance(value, str) else _json(value) for name, value in meta.items()}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._put(scribe.BEGIN, (self.path, {"memviz": __version__, "created": now, "state": "recording", **told}))
+        while self._queued and not self._gone:
+            self._listen(wait=True)
+        if self._gone:
+            self._release()
+            raise RecordingError(self._refused or f"{self.path} cannot be written: {self._how_it_ended()}")
+
+    @property
+    def pid(self) -> int:
+        """The process that writes."""
+        return self._process.pid
+
+    # -- whoever makes snapshots
 
     def due(self, idle: bool = False) -> bool:
         """It is time for an instant. Where there is no room for it, it is counted as missing and the answer is no.
@@ -77,45 +109,47 @@ class Recorder:
         if now < self._next or self._end or self._failure:
             return False
         # By the time that the work has had, not by the clock: on a busy machine it would be made slower still.
-        cpu, wall = self._rest_from
-        if not idle and time.thread_time() - cpu < self._rest_s and now - wall < 10 * self._rest_s:
+        cpu, wall = self._rest_until
+        if not idle and now < wall and time.thread_time() < cpu:
             return False
+        if len(self._free) <= _QUEUE_MAX // 2:  # each look costs more than all else here
+            self._listen()
         if self._full():
             self._next = now + self._period
             self._skipped += 1
             return False
-        return True
+        return not self._failure
 
     def _full(self) -> bool:
-        waiting = self._queue.qsize()
-        return waiting >= _QUEUE_MAX or (waiting > 1 and waiting * self._item_bytes > _QUEUE_BYTES)
+        return not self._free or (len(self._queued) > 1 and sum(self._queued.values()) > _QUEUE_BYTES)
 
     def offer(self, snapshot: Snapshot, digest: str = "", cost_s: float = 0.0, lost_lanes: int = 0) -> None:
         """Record an instant that was ``due``. ``cost_s``: seconds of work that were spent just for it; ``lost_lanes``:
         segments of lanes since the last one that could not be kept for it.
         """
-        now = time.monotonic()
-        # Even steps, as long as they can be held.
-        self._costs.append(cost_s)
-        self._rest_s = self._usual_cost() * (1 / SHARE - 1)
-        self._rest_from = (time.thread_time(), now)
-        self._next = max(self._next + self._period, now - self._period)
-        self._item_bytes = snapshot.pages.nr * 7
+        begin_cpu, now = time.thread_time(), time.monotonic()
         wall_ns = int((now - self._begin) * 1e9)
-        self._queue.put(Instant(snapshot, wall_ns, tuple(self._waiting), digest, self._skipped, lost_lanes))
+        instant = Instant(snapshot, wall_ns, tuple(self._waiting), digest, self._skipped, lost_lanes)
+        self._put(scribe.INSTANT, PickleBuffer(self._giver.give(instant)))
         self._waiting.clear()
         self._skipped = 0
+        self._pay(cost_s + time.thread_time() - begin_cpu, now)
+        # Even steps, as long as they can be held.
+        self._next = max(self._next + self._period, now - self._period)
 
-    def _usual_cost(self) -> float:
-        """Seconds that an instant takes. Now and then one takes details or a digest, which have shares of their own:
-        such a one counts as three, and the first not at all.
+    def _pay(self, cost_s: float, now: float) -> None:
+        """Rest for what an instant has taken. What was rested too long before counts, up to a period: whoever works
+        asks only now and then.
         """
-        if self._begins:
+        if self._begins:  # the first takes everything
             self._begins = False
-            self._costs.clear()
-            return 0.0
-        most = 3 * statistics.median_low(self._costs)
-        return statistics.fmean(min(one, most) for one in self._costs)
+            return
+        usual = self._usual_s or cost_s
+        # Now and then one takes details or a digest, which have shares of their own: such a one counts as three.
+        self._usual_s = usual + (min(cost_s, 3 * usual) - usual) / 8
+        rest_s = self._usual_s / SHARE
+        cpu_s = time.thread_time()
+        self._rest_until = (max(self._rest_until[0], cpu_s - self._period) + rest_s, now + 10 * rest_s)
 
     def command(self, row: Done) -> None:
         """Something was done; it goes into the file with the next instant."""
@@ -123,61 +157,91 @@ class Recorder:
 
     def status(self) -> Recording:
         """How far it is."""
-        writer = self._writer
-        seconds = (self._end or time.monotonic()) - self._begin
+        self._listen()
+        done = self._written
         return Recording(
             str(self.path),
-            writer.instants,
-            writer.missed + self._skipped,
-            self._bytes,
-            seconds,
+            done.instants,
+            done.missed + self._skipped,
+            done.bytes,
+            (self._end or time.monotonic()) - self._begin,
             not self._end and not self._failure,
             self._failure,
-            writer.left_out,
+            done.left_out,
         )
 
     def close(self) -> Recording:
         """Write what waits, and make one file of it. Waits for the disk."""
         if not self._end:
             self._end = time.monotonic()
-            self._queue.put(None)
-            self._thread.join()
-            sys.setswitchinterval(self._switch)
+            self._post(scribe.FINISH)
+            while not self._gone:
+                self._listen(wait=True)
+            self._release()
         return self.status()
 
-    # -- the thread that writes
+    # -- the process that writes
 
-    def _work(self) -> None:
-        try:
-            while True:
-                try:
-                    item = self._queue.get(timeout=max(0.0, self._writer.due(time.monotonic())))
-                    if item is None:
-                        self._writer.finish("finished")
-                        self._bytes = self._writer.size()
-                        return
-                    self._writer.write(item)
-                except queue.Empty:
-                    pass
-                if self._writer.due(time.monotonic()) <= 0:
-                    self._writer.commit()
-                    self._bytes = self._writer.size()
-        except (sqlite3.Error, OSError) as error:
-            self._failure = self._sentence(error)
-            self._writer.close()
-        except Exception as error:  # the run goes on whatever happens here
-            self._failure = (
-                f"The recording has stopped because of an error in memviz ({type(error).__name__}: {error})."
-            )
-            self._writer.close()
+    @property
+    def _gone(self) -> bool:
+        return self._channel.fileno() < 0
 
-    def _sentence(self, error: Exception) -> str:
-        kept = f"the {self._writer.safe:,} instants before are in it"
-        if isinstance(error, FileNotFoundError):
-            return f"The recording has stopped: {self.path} was removed while it was written; record again."
-        if "full" in str(error):
-            return f"The recording has stopped: the disk of {self.path} is full; {kept}. Make room and record again."
-        return f"The recording has stopped: {self.path} can't be written any more ({error}); {kept}."
+    def _put(self, kind: str, value: object) -> None:
+        block = self._free.pop()
+        self._seq += 1
+        self._queued[block] = size = self._blocks[block].write(self._seq, value)
+        self._post(kind, block, self._seq, size)
+
+    def _post(self, *message: object) -> None:
+        # What waits is bounded by the number of blocks, so there is always room. An end of the other side is noticed
+        # by listening, after what it said before.
+        if not self._gone:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._channel.send(pickle.dumps(message))
+
+    def _listen(self, wait: bool = False) -> None:
+        """Take what the process has said; ``wait`` for the first word."""
+        flags = 0 if wait else socket.MSG_DONTWAIT
+        while not self._gone:
+            try:
+                data = self._channel.recv(scribe.MESSAGE_MAX, flags)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                continue  # it went without reading all of ours: what it said before is still to be had
+            flags = socket.MSG_DONTWAIT
+            if not data:
+                self._channel.close()
+                self._ended()
+                return
+            kind, *values = pickle.loads(data)
+            if kind == scribe.WRITTEN:
+                block, *numbers = values
+                self._written = _Written(*numbers)
+                if block >= 0:
+                    del self._queued[block]
+                    self._free.append(block)
+            elif kind == scribe.REFUSED:
+                self._refused = values[0]
+            else:
+                self._failure = values[0]
+
+    def _ended(self) -> None:
+        """The process is gone. Unless it was told to go, or has said why, something has killed it."""
+        finished = self._end and not self._queued
+        if not finished and not self._failure:
+            kept = f"the {self._written.instants:,} instants before should be in it"
+            self._failure = f"The recording to {self.path} has stopped: {self._how_it_ended()}; {kept}."
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"has ended by itself ({code})"
+        return f"the process that writes it {how}"
+
+    def _release(self) -> None:
+        self._process.wait()
+        for block in self._blocks:
+            block.close()
 
 
 def _json(value: object) -> str:

@@ -20,6 +20,15 @@ _MACHINERY: Final = frozenset(("smp", "cpus", "spinlock", "rcu"))
 """Modules that every scheduling point leads through: where a CPU stands is the code that called them."""
 
 
+def _no_rows(dtype: np.dtype[np.void]) -> Structured:
+    none = np.zeros(0, dtype)
+    none.flags.writeable = False
+    return none
+
+
+_NO_ROWS: Final = {dtype: _no_rows(dtype) for dtype in (EVENT_DTYPE, LANE_DTYPE)}
+
+
 def cpus(smp: Smp, where: bool = False) -> tuple[snapshot.Cpu, ...]:
     """Every CPU, as it stands now; ``where``: with the line of code."""
     return tuple(
@@ -66,6 +75,8 @@ def lanes(smp: Smp) -> Structured:
 
 def _structured(rows: Collection[tuple[int, ...]], dtype: np.dtype[np.void]) -> Structured:
     """Rows of integers as a structured array, read-only: numpy alone takes twenty times as long for tuples."""
+    if not rows:
+        return _NO_ROWS[dtype]
     names = dtype.names or ()
     flat = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * len(names)).reshape(-1, len(names))
     found = np.empty(len(rows), dtype)

@@ -84,6 +84,9 @@ class NodeWatch:
 
     def note(self, events: Structured) -> None:
         """Take what has happened since the look before."""
+        if not events.size:
+            self.moved = frozenset()
+            return
         moves = events[events["kind"] == XA_NODE_MOVED]
         self.moved = frozenset(moves["b"].tolist())
         for old, new in zip(moves["a"].tolist(), moves["b"].tolist(), strict=True):

@@ -21,18 +21,17 @@ import os
 import pickle
 import select
 import signal
-import site
 import socket
 import subprocess
 import sys
 import time
 from collections import deque
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from memviz.snapshot import Snapshot
+from memviz.sources import child
 from memviz.sources.base import Command, SourceSpec
 from memviz.sources.page_sets import PageSets
 from memviz.sources.serve import ASK, COMMAND, MESSAGE_MAX, REPORT, SNAPSHOT, SPEC, Host, nothing_yet
@@ -72,14 +71,7 @@ class HostClient:
         self._stderr = os.memfd_create("memviz-host-stderr", os.MFD_CLOEXEC)
         fds = (theirs.fileno(), *(buffer.fd for buffer in self._buffers))
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "memviz.sources.host", str(os.getpid()), *map(str, fds)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=fds,
-                env=_environment(),
-            )
+            self._process = child.start("memviz.sources.host", fds, os.getpid(), output=self._stderr)
         ours.setblocking(False)
         self._channel = ours
         self._post(SPEC, self._spec)
@@ -200,7 +192,7 @@ class HostClient:
             except BlockingIOError:
                 break
             except ConnectionResetError:
-                data = b""
+                continue  # it went without reading all of ours: what it said before is still to be had
             if not data:
                 self._hang_up()
                 break
@@ -238,16 +230,6 @@ class HostClient:
         said = os.pread(self._stderr, MESSAGE_MAX, max(0, os.fstat(self._stderr).st_size - MESSAGE_MAX))
         self.report += f"{self.failure}\n{said.decode(errors='replace')}"
         return True
-
-
-def _environment() -> dict[str, str]:
-    """The host's environment: it must import the memviz that we are, wherever that was imported from."""
-    environment = dict(os.environ)
-    root = str(Path(__file__).resolve().parents[2])
-    if root not in site.getsitepackages():
-        paths = [root, environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    return environment
 
 
 def main(arguments: list[str]) -> None:

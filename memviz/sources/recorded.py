@@ -81,6 +81,8 @@ class RecordedSource:
     def __init__(self, inner: Source) -> None:
         self.inner = inner
         self.title = inner.title
+        # Asked once: whether an object has all that a protocol wants takes long to find out.
+        self._repeatable = inner if isinstance(inner, Repeatable) else None
         self._recorder: Recorder | None = None
         self._status: Recording | None = None
         self._journal = 0
@@ -187,7 +189,7 @@ class RecordedSource:
         """Begin a recording; says so in a sentence. Raises RecordingError."""
         self.stop()
         meta: dict[str, object] = {"title": self.inner.title}
-        if isinstance(self.inner, Repeatable) and (origin := self.inner.origin()):
+        if self._repeatable is not None and (origin := self._repeatable.origin()):
             meta["origin"] = origin
         self._recorder = Recorder(path, meta)
         self._journal = 0
@@ -234,11 +236,11 @@ class RecordedSource:
         assert recorder is not None, "somebody records"
         self._changed = False
         digest = ""
-        if isinstance(self.inner, Repeatable):
-            for done in self.inner.journal[self._journal :]:
+        if self._repeatable is not None:
+            for done in self._repeatable.journal[self._journal :]:
                 recorder.command(done)
-            self._journal = len(self.inner.journal)
-            digest = self._digest(self.inner)
+            self._journal = len(self._repeatable.journal)
+            digest = self._digest(self._repeatable)
         snapshot = self._for_file.take(snapshot)
         recorder.offer(snapshot, digest, time.thread_time() - begin_s, self._for_file.take_lost_lanes())
 

@@ -5,7 +5,7 @@ command nor a slow piece of a run stops the picture. Commands wait until the sou
 
 Messages are pickled tuples, one a packet: (SPEC, spec) first, then (ASK,) and (COMMAND, number, command) come in;
 (SNAPSHOT or REPORT, block, sequence number, size) go out and say what lies in which of the two shared blocks. Of the
-page frames of a Snapshot only what changed since the last one goes out (``page_sets.py``). A source that raises leaves
+page frames of a Snapshot only what changed since the last one goes out (``outgoing.py``). A source that raises leaves
 a last Snapshot with ``state`` "failed", one sentence, and a report.
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from memviz.snapshot import Outcome, Pages, Snapshot
 from memviz.sources.base import Command, Quit, Source, SourceError, SourceSpec
-from memviz.sources.page_sets import ChangeLog, PageDelta, PageSets
+from memviz.sources.outgoing import Outgoing
 from memviz.sources.recorded import RecordedSource
 from memviz.sources.shared_buffer import SharedBuffer
 
@@ -57,30 +57,6 @@ NO_PAGES: Final = _no_pages()
 def nothing_yet(title: str) -> Snapshot:
     """The Snapshot of a source that never made one: no page frames, nothing known."""
     return Snapshot(0, 0, 0, title, "simulation", "failed", (), NO_PAGES, NO_PAGES.owner)
-
-
-class Outgoing:
-    """The page frames on their way to the client, which has all that was sent before."""
-
-    def __init__(self) -> None:
-        self._log: ChangeLog | None = None
-        self._sent = -1
-        self._foreign: Pages | None = None
-        self._own = PageSets()
-        self._ours: Pages | None = None
-
-    def delta(self, pages: Pages) -> PageDelta:
-        """What the client needs to have ``pages``. Sources that don't say what changed are compared with the last."""
-        if not isinstance(pages.changes, ChangeLog):
-            if pages is not self._foreign or self._ours is None:
-                self._ours = self._own.take(pages.owner, pages.order, pages.flags, pages.stamp)
-                self._foreign = pages
-            pages = self._ours
-        log = pages.changes
-        assert isinstance(log, ChangeLog)
-        since = self._sent if log is self._log else -1
-        self._log, self._sent = log, pages.version
-        return log.delta(pages, since)
 
 
 class _Gone(Exception):

@@ -216,7 +216,7 @@ class SimulationSource:
     def only_recorded(self) -> None:
         """Nobody looks on but a recording: details come less often, and what CPUs did when somebody asks for it."""
         self.machine.smp.lanes_on = False  # a third of the speed
-        self.detail_share = DETAIL_SHARE / 8
+        self.detail_share = DETAIL_SHARE / 12
 
     @property
     def _in_command(self) -> bool:
@@ -357,6 +357,8 @@ class SimulationSource:
         self._event_seq = machine.trace.seq
         self._watch.note(events)
         self._pages = pages = self._copies.pages()
+        possible = self._contiguity.get(share).possible
+        self._pages = None  # held by the Snapshot alone: when that is let go, its memory serves for the next
         caches, slabs, objects = self._slabs.get(share)
         return Snapshot(
             seq=self._seq,
@@ -368,7 +370,7 @@ class SimulationSource:
             zones=convert_pages.zones(machine.page_alloc),
             pages=pages,
             pageblock_mt=convert_pages.pageblock_mt(machine.mem),
-            possible=self._contiguity.get(share).possible,
+            possible=possible,
             caches=caches,
             slabs=slabs,
             objects=objects,
