@@ -104,6 +104,7 @@ class Bench:
     """A window with its engine."""
 
     def __init__(self, memory_mib: int) -> None:
+        self.memory_mib = memory_mib
         self.app = make_application()
         theme = Theme("dark")
         theme.apply(self.app)
