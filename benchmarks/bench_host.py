@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +19,9 @@ from memviz.scenario import load
 from memviz.snapshot import Snapshot
 from memviz.sources.base import simulation
 from memviz.sources.host import HostClient
-from memviz.sources.outgoing import Outgoing
+from memviz.sources.outgoing import Outgoing, Unsent, received
 from memviz.sources.page_sets import PageSets
 from memviz.sources.play import Play
-from memviz.sources.serve import NO_PAGES
 from memviz.sources.shared_buffer import SharedBuffer
 from memviz.sources.simulation import SimulationSource
 
@@ -95,6 +93,7 @@ class Way:
             self.source.advance(0.004)
         self._block = SharedBuffer.create()
         self._outgoing = Outgoing()
+        self._unsent = Unsent()
         self._incoming = PageSets()
         self._seq = self._size = 0
         self._shown: Snapshot | None = None
@@ -103,15 +102,15 @@ class Way:
         """Make a Snapshot and put it into shared memory, as the host does."""
         snapshot = self.source.snapshot()
         self._seq += 1
-        message = (replace(snapshot, pages=NO_PAGES), self._outgoing.delta(snapshot.pages))
+        message = (self._unsent.of(snapshot), self._outgoing.delta(snapshot.pages))
         self._size = self._block.write(self._seq, message)
 
     def read(self) -> None:
         """Take it out, as the window does, which has shown the one before until now."""
         message = self._block.read(self._seq, self._size)
         assert isinstance(message, tuple)
-        snapshot, delta = message
-        self._shown = replace(snapshot, pages=self._incoming.apply(delta))
+        fields, delta = message
+        self._shown = received(self._shown, fields, self._incoming.apply(delta))
 
     def close(self) -> None:
         """Give the shared memory back."""

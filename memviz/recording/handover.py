@@ -7,9 +7,7 @@ All of it is one piece of MessagePack: whoever is recorded pays for every step o
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,7 +17,7 @@ from memviz.recording.small import ARRAYS, SOME_NAMES, pack_some, unpack_some
 from memviz.recording.writer import Instant
 from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, NODE_DTYPE, SLAB_DTYPE, Snapshot
 from memviz.sources.base import Done
-from memviz.sources.outgoing import Outgoing
+from memviz.sources.outgoing import Outgoing, Unsent, received
 from memviz.sources.page_sets import PageDelta, PageSets
 
 _ARRAYS: Final = {
@@ -31,7 +29,6 @@ _ARRAYS: Final = {
     "events": EVENT_DTYPE,
 }
 assert ARRAYS == _ARRAYS.keys() | {"pages"}
-_NOTHING: Final = object()
 
 
 class _Handed(msgspec.Struct, array_like=True, gc=False):
@@ -58,7 +55,7 @@ class Giver:
     """The end that hands instants over."""
 
     def __init__(self) -> None:
-        self._last: dict[str, object] = {}
+        self._unsent = Unsent()
         self._pages = Outgoing()
 
     def give(self, instant: Instant) -> bytes:
@@ -66,8 +63,8 @@ class Giver:
         snapshot = instant.snapshot
         pages = self._pages.delta(snapshot.pages)
         handed = _Handed(
-            pack_some(self._others(snapshot, SOME_NAMES)),
-            {name: (array.shape, _bytes(array)) for name, array in self._others(snapshot, _ARRAYS).items()},
+            pack_some(self._unsent.of(snapshot, SOME_NAMES)),
+            {name: (array.shape, _bytes(array)) for name, array in self._unsent.of(snapshot, _ARRAYS).items()},
             (pages.nr, pages.base, pages.version, _bytes(pages.lines), _bytes(pages.rows)),
             instant.wall_ns,
             tuple((one.ops, one.time_ns, one.name, one.arguments) for one in instant.commands),
@@ -76,14 +73,6 @@ class Giver:
             instant.lost_lanes,
         )
         return _ENCODE.encode(handed)
-
-    def _others(self, snapshot: Snapshot, names: Iterable[str]) -> dict[str, Any]:
-        last, found = self._last, {}
-        for name in names:
-            value = getattr(snapshot, name)
-            if value is not last.get(name, _NOTHING):
-                found[name] = last[name] = value
-        return found
 
 
 class Taker:
@@ -101,8 +90,7 @@ class Taker:
             fields[name] = np.frombuffer(content, _ARRAYS[name]).reshape(shape)
         nr, base, version, lines, rows = handed.delta
         delta = PageDelta(nr, base, version, np.frombuffer(lines, np.uint32), np.frombuffer(rows, np.uint8))
-        fields["pages"] = self._pages.apply(delta)
-        self._last = Snapshot(**fields) if self._last is None else dataclasses.replace(self._last, **fields)
+        self._last = received(self._last, fields, self._pages.apply(delta))
         commands = tuple(Done(*one) for one in handed.commands)
         return Instant(self._last, handed.wall_ns, commands, handed.digest, handed.missed, handed.lost_lanes)
 

@@ -33,6 +33,7 @@ from typing import Final
 from memviz.snapshot import Snapshot
 from memviz.sources import child
 from memviz.sources.base import Command, SourceSpec
+from memviz.sources.outgoing import received
 from memviz.sources.page_sets import PageSets
 from memviz.sources.serve import ASK, COMMAND, MESSAGE_MAX, REPORT, SNAPSHOT, SPEC, Host, nothing_yet
 from memviz.sources.shared_buffer import SharedBuffer
@@ -50,6 +51,8 @@ class HostClient:
         self._channel: socket.socket | None = None
         self._buffers: tuple[SharedBuffer, ...] = ()
         self._pages = PageSets()
+        self._received: Snapshot | None = None
+        """The newest that the host has sent: what comes next is told as a difference to it."""
         self._stderr = -1
         self._outbox: deque[bytes] = deque()
         self._asked = False
@@ -199,8 +202,8 @@ class HostClient:
             kind, which, seq, size = pickle.loads(data)
             value = self._buffers[which].read(seq, size)
             if kind == SNAPSHOT and isinstance(value, tuple):
-                snapshot, delta = value
-                newest = replace(snapshot, pages=self._pages.apply(delta))
+                fields, delta = value
+                newest = self._received = received(self._received, fields, self._pages.apply(delta))
                 self._asked = False
             elif kind == REPORT:
                 self.report = str(value)

@@ -4,8 +4,8 @@ A source that lets itself be watched is asked for Snapshots in the middle of its
 command nor a slow piece of a run stops the picture. Commands wait until the source is done with what it does.
 
 Messages are pickled tuples, one a packet: (SPEC, spec) first, then (ASK,) and (COMMAND, number, command) come in;
-(SNAPSHOT or REPORT, block, sequence number, size) go out and say what lies in which of the two shared blocks. Of the
-page frames of a Snapshot only what changed since the last one goes out (``outgoing.py``). A source that raises leaves
+(SNAPSHOT or REPORT, block, sequence number, size) go out and say what lies in which of the two shared blocks. Of a
+Snapshot only what is another than in the last one goes out (``outgoing.py``). A source that raises leaves
 a last Snapshot with ``state`` "failed", one sentence, and a report.
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from memviz.snapshot import Outcome, Pages, Snapshot
 from memviz.sources.base import Command, Quit, Source, SourceError, SourceSpec
-from memviz.sources.outgoing import Outgoing
+from memviz.sources.outgoing import Outgoing, Unsent
 from memviz.sources.recorded import RecordedSource
 from memviz.sources.shared_buffer import SharedBuffer
 
@@ -76,6 +76,7 @@ class Host:
         self._source: Source | None = None
         self._last: Snapshot | None = None
         self._outgoing = Outgoing()
+        self._unsent = Unsent()
         self._failed = False
         self._commands: deque[tuple[int, Command]] = deque()
         self._look_due = 0.0
@@ -208,8 +209,7 @@ class Host:
         if self._last is None:
             return
         self._asked = self._changed = False
-        delta = self._outgoing.delta(self._last.pages)
-        self._write(SNAPSHOT, (replace(self._last, pages=NO_PAGES), delta))
+        self._write(SNAPSHOT, (self._unsent.of(self._last), self._outgoing.delta(self._last.pages)))
 
     def _write(self, kind: str, value: object) -> None:
         self._seq += 1
