@@ -13,6 +13,7 @@ from memviz.analysis.replay_text import comparison_text
 from memviz.cli import options, race
 from memviz.cli.options import Failed
 from memviz.kernel.smp import KernelBug
+from memviz.sources import garbage
 from memviz.sources.headless import run_scenario
 from memviz.sources.linux_import import free_area, read_any_trace
 
@@ -87,7 +88,8 @@ def command(
         raise click.UsageError(f"--trace belongs to real-trace, not to {scenario}")
     loaded, machine = options.build(scenario, seed, memory_mib, policies)
     try:
-        result = run_scenario(scenario, loaded, machine, ops, options.progress(), record, options.tell)
+        with garbage.seldom():
+            result = run_scenario(scenario, loaded, machine, ops, options.progress(), record, options.tell)
     except (KernelBug, AssertionError) as error:
         config = machine.config
         again = f"memviz run {scenario} --seed {config.seed} --memory-mib {config.memory_mib}"

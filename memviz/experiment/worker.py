@@ -22,6 +22,7 @@ from memviz.experiment.measure import measure
 from memviz.experiment.sources_digest import sources_digest
 from memviz.experiment.spec import Cell
 from memviz.experiment.store import Cost, Kept
+from memviz.sources import garbage
 
 BASE_MIB = 1024
 PER_MIB = 4
@@ -85,7 +86,8 @@ def main() -> int:
     bound_memory(cells[0])
     begin = time.perf_counter()
     try:
-        outcomes = measure(cells)
+        with garbage.seldom():
+            outcomes = measure(cells)
     except Exception as error:
         traceback.print_exc()
         sys.stderr.write(" ".join(f"{type(error).__name__}: {error}".split()) + "\n")

@@ -12,7 +12,6 @@ a last Snapshot with ``state`` "failed", one sentence, and a report.
 from __future__ import annotations
 
 import contextlib
-import gc
 import pickle
 import select
 import socket
@@ -25,6 +24,7 @@ from typing import Final
 import numpy as np
 
 from memviz.snapshot import Outcome, Pages, Snapshot
+from memviz.sources import garbage
 from memviz.sources.base import Command, Quit, Source, SourceError, SourceSpec
 from memviz.sources.outgoing import Outgoing, Unsent
 from memviz.sources.recorded import RecordedSource
@@ -37,8 +37,6 @@ SNAPSHOT: Final = "snapshot"
 REPORT: Final = "report"
 MESSAGE_MAX: Final = 1 << 16
 
-_COLLECT: Final = (700, 10, 1000)
-"""Thresholds of the collector: the young as always, everything a hundred times less often."""
 _SLICE_S: Final = 0.004  # work between two looks at the messages: a quarter of a redraw
 _LOOK_S: Final = 0.004  # between two looks from inside of the work
 _IDLE_S: Final = 0.02  # how long to wait for a message when the source has nothing to do
@@ -75,6 +73,7 @@ class Host:
         self._spec: SourceSpec | None = None
         self._source: Source | None = None
         self._last: Snapshot | None = None
+        self._lasting = contextlib.ExitStack()
         self._outgoing = Outgoing()
         self._unsent = Unsent()
         self._failed = False
@@ -97,6 +96,7 @@ class Host:
         finally:
             if self._source is not None:
                 self._source.close()
+            self._lasting.close()
 
     def _advance(self) -> bool:
         if self._source is None or self._failed:
@@ -147,12 +147,7 @@ class Host:
             source.watch(self._look)
         except Exception as error:
             self._fail(error)
-        # What was built so far lives as long as the process: the collector need not look at it again and again. Nor
-        # at all that lives, now and then: a machine makes no garbage that only the collector finds, and looking at
-        # one of 1 GiB stops it for a sixth of a second.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_COLLECT)
+        self._lasting.enter_context(garbage.seldom())
         self._changed = True
 
     def _command(self, number: int, command: Command) -> None:
