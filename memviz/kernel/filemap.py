@@ -101,7 +101,7 @@ class FileMapping(AddressSpace):
         super().__init__()
         self.filemap = filemap
         self.number = number
-        self.i_pages: PageTree = filemap.index.new_tree(f"file {number}")
+        self.i_pages: PageTree = filemap.index.new_tree(number)
 
     @property
     def nrpages(self) -> int:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from memviz.kernel.page import MIGRATE_HIGHATOMIC, MIGRATE_PCPTYPES, MIGRATE_TYPES, NR_PAGE_ORDERS, PageFrames
+from memviz.kernel.page import (
+    MIGRATE_HIGHATOMIC,
+    MIGRATE_PCPTYPES,
+    MIGRATE_TYPES,
+    NR_PAGE_ORDERS,
+    PAGEBLOCK_ORDER,
+    PageFrames,
+)
 from memviz.kernel.smp import CPU_ZONE_LOCK, Smp
 from memviz.kernel.spinlock import SpinLock
 from memviz.kernel.vmstat import VmStat
@@ -275,14 +282,15 @@ class Zone:
     def nr_free_pages_blocks(self) -> int:
         """Free page frames in whole free pageblocks (``nr_free_pages_blocks`` of zoneinfo, since 6.15)."""
         total = 0
-        for order in range(9, NR_PAGE_ORDERS):
-            for mt in range(MIGRATE_HIGHATOMIC + 1):
-                total += len(self.free_area[order][mt]) << order
+        for order in range(PAGEBLOCK_ORDER, NR_PAGE_ORDERS):
+            for free_list in self.free_area[order][: MIGRATE_HIGHATOMIC + 1]:
+                total += (len(free_list.head) + len(free_list.tail)) << order
         return total
 
     def free_area_counts(self) -> tuple[tuple[int, ...], ...]:
         """Free blocks: one tuple an order, in it one count a migratetype."""
-        return tuple(tuple(len(free_list) for free_list in area) for area in self.free_area)
+        # Not len(): every Snapshot counts all lists of all zones, and interpreted a call of it is most of that.
+        return tuple([tuple([len(one.head) + len(one.tail) for one in area]) for area in self.free_area])
 
     def nr_free_blocks(self) -> list[int]:
         """Free blocks per order, as /proc/buddyinfo shows them."""

@@ -51,20 +51,20 @@ class PageIndex:
         self.movers.append(XaMigrate(nodes, self.smp, self.rcu))
         self.stashes.append(RadixTreePreload(nodes, self.smp))
 
-    def new_tree(self, name: str) -> PageTree:
+    def new_tree(self, number: int) -> PageTree:
         """The empty tree of a new file."""
         if self.radix:
-            return self.radix_tree(self.node_caches[1], name)
-        return self.xarray(self.node_caches[0], name)
+            return self.radix_tree(self.node_caches[1], number)
+        return self.xarray(self.node_caches[0], number)
 
-    def xarray(self, nodes: NodeCache, name: str) -> XArrayPages:
-        """An empty XArray with nodes from ``nodes``."""
-        return XArrayPages(nodes, self.smp, self.rcu, self.workingset.update_node, name)
+    def xarray(self, nodes: NodeCache, number: int) -> XArrayPages:
+        """An empty XArray for a file, with nodes from ``nodes``."""
+        return XArrayPages(nodes, self.smp, self.rcu, self.workingset.update_node, number)
 
-    def radix_tree(self, nodes: NodeCache, name: str) -> RadixPages:
-        """An empty radix tree with nodes from ``nodes``, and preloaded ones from there too."""
+    def radix_tree(self, nodes: NodeCache, number: int) -> RadixPages:
+        """An empty radix tree for a file, with nodes from ``nodes``, and preloaded ones from there too."""
         stash = next(one for one in self.stashes if one.nodes is nodes)
-        return RadixPages(nodes, stash, self.smp, self.rcu, self.workingset.update_node, name)
+        return RadixPages(nodes, stash, self.smp, self.rcu, self.workingset.update_node, number)
 
     def use_radix(self, radix: bool) -> None:
         """What new trees shall be; what there is changes over with ``change_over()``. Nobody is inside any tree."""
@@ -86,7 +86,7 @@ class PageIndex:
 
     def to_xarray(self, tree: RadixPages) -> XArrayPages:
         """Every node says from now on which array it is in."""
-        array = self.xarray(tree.nodes, tree.name)
+        array = self.xarray(tree.nodes, tree.ident)
         array.head = tree.rnode
         array.nrpages = tree.nrpages
         for tag in range(XA_MAX_MARKS):
@@ -100,7 +100,7 @@ class PageIndex:
     def to_radix_tree(self, array: XArrayPages) -> RadixPages:
         """No node says any longer where its lock is."""
         assert not array.multi, f"{array!r} has had entries of several indices: a radix tree cannot hold them"
-        tree = self.radix_tree(array.nodes, array.name)
+        tree = self.radix_tree(array.nodes, array.ident)
         tree.rnode = array.head
         tree.nrpages = array.nrpages
         for mark in range(XA_MAX_MARKS):

@@ -25,6 +25,7 @@ class PageTree:
     """One file's tree. It locks itself, whoever's the lock is."""
 
     name: str
+    ident: int  # its file's number
     nodes: NodeCache  # where its nodes live
     nrpages: int  # page frames in it, shadows not counted
 

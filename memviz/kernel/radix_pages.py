@@ -24,9 +24,10 @@ class RadixPages(RadixTree, PageTree):
     """
 
     def __init__(
-        self, nodes: NodeCache, preload: RadixTreePreload, smp: Smp, rcu: Rcu, update: UpdateNode, name: str
+        self, nodes: NodeCache, preload: RadixTreePreload, smp: Smp, rcu: Rcu, update: UpdateNode, number: int
     ) -> None:
-        super().__init__(nodes, preload, GFP_ATOMIC, smp, rcu, name, update)
+        super().__init__(nodes, preload, GFP_ATOMIC, smp, rcu, f"file {number}", update)
+        self.ident = number
         self.stashes = preload
         self.tree_lock = SpinLock(smp, "tree_lock", CPU_XA_LOCK)
         self.nrpages = 0

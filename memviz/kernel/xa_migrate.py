@@ -119,7 +119,7 @@ class XaMigrate:
         mobility = self.nodes.cache.mobility
         if mobility is not None:
             mobility.object_moved(victim.addr, node.addr)
-        self.smp.trace.emit(XA_NODE_MOVED, victim.addr, node.addr, 0, node.offset << (node.shift + 6))
+        self.smp.trace.emit(XA_NODE_MOVED, victim.addr, node.addr, xa.ident, node.first_index())
 
     def refuse(self, addr: int, reason: int) -> None:
         """Tell the pass why this one stays."""

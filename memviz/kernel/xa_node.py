@@ -174,6 +174,15 @@ class XaNode:
         self.private_list = None
         self.root = None
 
+    def first_index(self) -> int:
+        """The first index below this node, as far as its parents tell."""
+        index = 0
+        node = self
+        while node.parent is not None:
+            index |= node.offset << node.parent.shift
+            node = node.parent
+        return index
+
     def __repr__(self) -> str:
         return f"<XaNode {self.addr:#x} shift {self.shift} offset {self.offset} count {self.count}>"
 
@@ -227,6 +236,7 @@ class XaHead:
         self.multi: bool = False  # multi-index entries were stored at some time
         self.freed: bool = False  # poison: the memory that it lies in was given back
         self.nodes: NodeCache = nodes
+        self.ident: int = 0  # whose it is, as events tell it: the number of a file; 0: nobody's
         self.lock: SpinLock | None = None
         self.smp: Smp | None = None
         self.rcu: Rcu | None = None

@@ -16,8 +16,9 @@ class XArrayPages(XArray, PageTree):
     """``update(node)`` hears of every change of a node's counts, lock held: ``workingset`` keeps shadow nodes on a
     list."""
 
-    def __init__(self, nodes: NodeCache, smp: Smp, rcu: Rcu, update: UpdateNode, name: str) -> None:
-        super().__init__("none", nodes, SpinLock(smp, "xa_lock", CPU_XA_LOCK), smp, rcu, name, True)
+    def __init__(self, nodes: NodeCache, smp: Smp, rcu: Rcu, update: UpdateNode, number: int) -> None:
+        super().__init__("none", nodes, SpinLock(smp, "xa_lock", CPU_XA_LOCK), smp, rcu, f"file {number}", True)
+        self.ident = number
         self.update = update
         self.nrpages = 0
 

@@ -17,7 +17,6 @@ from memviz.kernel.slab import SLOT_FREE, SLOT_RCU, Slab
 from memviz.kernel.xa_node import XaNode
 from memviz.kernel.xarray import XArray
 from memviz.snapshot import PageDetail
-from memviz.sources.convert_xarrays import first_index
 
 _NAMED = 3  # objects that a sentence names
 
@@ -81,7 +80,7 @@ def _object_name(slab: Slab, slot: int) -> str:
             return "a node that waits for RCU"
         tree = content.array if content.root is None else content.root
         if isinstance(tree, (XArray, RadixTree)):
-            return f"{tree.name}, index {first_index(content):#x}"
+            return f"{tree.name}, index {content.first_index():#x}"
         return "a node in no tree yet"
     name = getattr(content, "name", "")
     return str(name) if name else ""

@@ -121,15 +121,8 @@ def zone(kernel_zone: mmzone.Zone) -> snapshot.Zone:
         watermark_high=kernel_zone.watermark_high,
         watermark_promo=kernel_zone.watermark_promo,
         watermark_boost=kernel_zone.watermark_boost,
-        free_area=free_area(kernel_zone),
+        free_area=kernel_zone.free_area_counts(),
     )
-
-
-def free_area(kernel_zone: mmzone.Zone) -> tuple[tuple[int, ...], ...]:
-    """Free blocks: one tuple an order, in it one count a migratetype, as ``Zone.free_area_counts()``."""
-    # Every Snapshot counts all lists of all zones, and len() of a FreeList is a call: a tenth of what an instant of a
-    # recording may cost.
-    return tuple([tuple([len(one.head) + len(one.tail) for one in area]) for area in kernel_zone.free_area])
 
 
 def zones(page_alloc: PageAlloc) -> tuple[snapshot.Zone, ...]:

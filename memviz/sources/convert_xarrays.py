@@ -192,12 +192,3 @@ def node_row(node: XaNode, parent: int, index: int, state: int, readers: int) ->
     mark0, mark1, mark2 = node.marks
     known = node.addr, parent, node.shift, node.offset, node.count, node.nr_values
     return *known, state, readers, used, mark0, mark1, mark2, index
-
-
-def first_index(node: XaNode) -> int:
-    """The first index below ``node``."""
-    index = 0
-    while node.parent is not None:
-        index |= node.offset << node.parent.shift
-        node = node.parent
-    return index

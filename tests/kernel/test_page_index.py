@@ -11,6 +11,7 @@ from memviz.kernel.machine import POLICIES, Machine, MachineConfig
 from memviz.kernel.page_tree import PageTree
 from memviz.kernel.radix_pages import RadixPages
 from memviz.kernel.radix_tree import RADIX_TREE_PRELOAD_SIZE
+from memviz.kernel.trace import XA_NODE_MOVED
 from memviz.kernel.xa_node import XaValue
 from memviz.kernel.xa_pages import XArrayPages
 from memviz.scenario import load
@@ -100,6 +101,14 @@ def test_the_same_nodes_move_as_soon_as_they_are_an_xarrays() -> None:
     m.check()
     moved = {one.cache: one.objects_moved for one in m.defragment(ratio=100)}
     assert moved["radix_tree_node"] > 400
+    told = {at[5]: at[6:] for at in m.trace.notable if at[3] == XA_NODE_MOVED}
+    where = {
+        node.addr: (file.number, node.first_index())
+        for file in m.filemap.files.values()
+        for node in file.i_pages.nodes_in_tree()
+    }
+    assert len(told) > 400
+    assert {addr: told[addr] for addr in told if addr in where} == {addr: where[addr] for addr in told if addr in where}
     assert m.request(9).pfn >= 0
     m.check()
 

@@ -38,8 +38,8 @@ class Names:
         return self.caches.get(number, f"cache {number}")
 
     def xarray(self, number: int) -> str:
-        """Name of an XArray."""
-        return self.xarrays.get(number, f"XArray {number}")
+        """Name of an XArray: that of a file, which may be none of those that a Snapshot lists."""
+        return self.xarrays.get(number, f"file {number}" if number else "an XArray")
 
 
 Arguments = tuple[int, int, int, int]
