@@ -91,6 +91,7 @@ class Session(QObject):
         """What became of the last command that tells something."""
         self.trouble = ""
         """What went wrong in the window itself, for the report."""
+        self._lost_recording = ""
         self._told = 0
         self._notice = ""
         self._waiting: dict[int, str] = {}
@@ -128,6 +129,7 @@ class Session(QObject):
         self.outcome = None
         self._told = 0
         self._notice = ""
+        self._lost_recording = ""
         self._waiting.clear()
         self._running_wanted = None
         self._speed_wanted = None
@@ -214,6 +216,14 @@ class Session(QObject):
                     self.outcome = outcome
         for number in [n for n in self._waiting if n <= self._told]:
             del self._waiting[number]
+        self._see_recording(snapshot)
+
+    def _see_recording(self, snapshot: Snapshot) -> None:
+        """Say it once when a recording has ended by itself: nobody asked for that, so no command tells it."""
+        failure = snapshot.recording.failure if snapshot.recording is not None else ""
+        if failure and failure != self._lost_recording:
+            self.outcome = Outcome(-1, "", False, failure)
+        self._lost_recording = failure
 
     # -- what can be read
 

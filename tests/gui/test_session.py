@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 from memviz.gui.selection import Selection
 from memviz.gui.session import Session
 from memviz.gui.views.status import told
+from memviz.recording_state import Recording
 from memviz.snapshot import Outcome
 from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
 from tests.gui.clients import FakeClient, PlayedClient
@@ -204,3 +205,19 @@ def test_the_end_of_the_window_waits_for_all_that_were_left(qtbot: QtBot) -> Non
     session.close()
     assert slow.waited or slow.gone
     assert not any(timer.isActive() for timer in session.findChildren(QTimer))
+
+
+def test_a_recording_that_ends_by_itself_is_told_once(qtbot: QtBot) -> None:
+    """The line said that it records, in green, after the file was gone."""
+    going = Recording("/r.memviz", 5, 0, 1000, 1.0, True)
+    lost = going._replace(active=False, failure="The recording has stopped: the disk of /r.memviz is full.")
+    told_once = [snapshot(recording=now, seq=seq) for seq, now in enumerate([going, lost, lost, lost], 1)]
+    session = opened(PlayedClient(told_once))
+    session.pull()
+    assert session.outcome is None
+    session.pull()
+    assert (told(session).words, told(session).tone) == (lost.failure, "bad")
+    session.outcome = Outcome(-1, "", True, "What came later.")
+    session.pull()
+    assert told(session).words == "What came later."
+    session.close()
