@@ -127,8 +127,19 @@ class TakesOut(QMainWindow):
         menu.popup(at)
 
     def ask_file(self, title: str, name: str, kinds: str) -> str:
-        """The file that the user chose; empty when he did not. Tests put an answer here."""
-        return QFileDialog.getSaveFileName(self, title, name, kinds)[0]
+        """The file that the user chose; empty when he did not. Tests put an answer here.
+
+        The dialog completes the name, so that it asks before a file is written over whose ending was left out.
+        """
+        dialog = QFileDialog(self, title, "", kinds)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setFileMode(QFileDialog.FileMode.AnyFile)
+        dialog.setDefaultSuffix(Path(name).suffix)
+        dialog.filterSelected.connect(lambda kind: dialog.setDefaultSuffix(kind.rpartition("*")[2].rstrip(")")))
+        dialog.selectFile(name)
+        chosen = dialog.selectedFiles() if dialog.exec() else []
+        dialog.deleteLater()
+        return chosen[0] if chosen else ""
 
     def tell(self, ok: bool, sentence: str) -> None:
         """Say in the status line what became of something."""
