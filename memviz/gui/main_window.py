@@ -74,6 +74,7 @@ class MainWindow(OpensRuns):
         self.runs = []
         self.scenario = ""
         self.guided = False
+        self.again = None
         self.gallery = None
         self._order = settings.order
         self._speed_before = 30_000

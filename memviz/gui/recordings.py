@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,10 +48,11 @@ class Recordings(QObject):
         if self._session.recording:
             self._session.send(StopRecording(), "Finishing the recording …")
             return
-        name = f"{Path(self._window.scenario or 'memviz').stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}"
-        path = self._window.ask_file("Record to", name, _KINDS)
+        stem = Path((*self.open_paths(), self._window.scenario or "memviz")[0]).stem
+        path = self._window.ask_file("Record to", f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}", _KINDS)
         if path:
-            self._session.send(Record(str(Path(path).with_suffix(SUFFIX).absolute())), "Beginning to record …")
+            path = path if path.endswith(SUFFIX) else f"{path}{SUFFIX}"
+            self._session.send(Record(str(Path(path).absolute())), "Beginning to record …")
         self._session.changed.emit()  # the button shows what is, not what was clicked
 
     # -- opening one
@@ -63,7 +65,7 @@ class Recordings(QObject):
 
     def open(self, path: str, at_ns: int = -1) -> None:
         """Play a recording. What is wrong with the file is said where the state of a run is said."""
-        self._start(path, playback(path, at_ns), f"{Path(path).name}")
+        self._start(path, playback(path, at_ns), f"{Path(path).name}", partial(self.open, path))
         self._session.set_running(True)
 
     def go_on(self, path: str = "", at_ns: int = -1) -> None:
@@ -73,7 +75,7 @@ class Recordings(QObject):
             if snapshot is None or snapshot.playback is None:
                 return
             path, at_ns = snapshot.playback.path, snapshot.time_ns
-        self._start(path, continued(path, at_ns), f"{Path(path).name}, going on")
+        self._start(path, continued(path, at_ns), f"{Path(path).name}, going on", partial(self.go_on, path, at_ns))
         self._continued = (self._session.client, path)
         self._session.set_running(True)
 
@@ -97,8 +99,9 @@ class Recordings(QObject):
         if paths:
             CompareWindow(self._window, paths[0], paths[0] if self._session.playing else "").show()
 
-    def _start(self, path: str, spec: SourceSpec, title: str) -> None:
+    def _start(self, path: str, spec: SourceSpec, title: str, again: Callable[[], None]) -> None:
         window = self._window
+        window.again = again
         offered = [(one.name, one.title) for one in window.scenarios]
         window.top_bar.set_scenarios([*offered, (path, title)], path)
         window.setWindowTitle(f"{title} — memviz")

@@ -181,6 +181,27 @@ def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -
     assert not playing.actions_by_name["continue"].isEnabled()
 
 
+def test_start_again_is_the_recording_and_then_the_run_that_goes_on(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    """And not the scenario that was open before, in place of both."""
+    names: list[str] = []
+    playing.ask_file = lambda title, name, kinds: names.append(name) or ""  # type: ignore[method-assign, func-returns-value]
+    playing.recordings.seek_paused(playing.session.snapshot.playback.last_ns)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: shown(playing) == 39, timeout=PATIENCE_MS)
+    playing.actions_by_name["restart"].trigger()
+    assert playing.windowTitle() == "small.memviz — memviz"
+    qtbot.waitUntil(lambda: 0 <= shown(playing) < 39, timeout=PATIENCE_MS)
+    playing.recordings.toggle()
+    playing.recordings.go_on()
+    playing.actions_by_name["restart"].trigger()
+    assert playing.windowTitle() == "small.memviz, going on — memviz"
+    playing.recordings.toggle()
+    assert [name.startswith("small-2") for name in names] == [True, True], "called after what it is of"
+    playing.open_scenario("aged")
+    playing.actions_by_name["restart"].trigger()
+    assert playing.scenario == "aged"
+    assert "small" not in playing.windowTitle()
+
+
 def test_the_record_button(qtbot, theme: Theme, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     spec = simulation("aged-file-server", 3, 32)
     window = MainWindow([Scenario("aged", "Aged", lambda: HostClient(spec))], theme, Settings())
