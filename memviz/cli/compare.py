@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def _instant(name: str) -> Snapshot:
     try:
         at = float(seconds) if seconds else None
     except ValueError:
-        raise click.UsageError(f"{name}: write FILE or FILE@SECONDS") from None
+        at = -1.0
+    if at is not None and not 0 <= at < math.inf:
+        raise click.UsageError(f"{name}: write FILE or FILE@SECONDS")
     with Reader(path) as reader:
         return reader.at(reader.instants if at is None else reader.find(int(at * 1e9)))
 

@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from memviz.cli import export_films, export_tables
-from memviz.cli.options import progress, tell, whole
+from memviz.cli.options import Number, progress, tell, whole
 from memviz.recording.reader import Reader
 from memviz.recording.tables import TABLES
 
@@ -28,13 +28,13 @@ def _help_what() -> str:
 @click.option("-o", "output", required=True, metavar="FILE", help="What to write; its ending says what kind. -: CSV.")
 @click.option("--what", type=click.Choice(list(TABLES)), default="events", show_default=True, help=_help_what())
 @click.option("--notes", is_flag=True, help="Short for --what notes.")
-@click.option("--at", type=click.FloatRange(0), help="Of which virtual time, in seconds, a picture is; the last one.")
+@click.option("--at", type=Number(0), help="Of which virtual time, in seconds, a picture is; the last one.")
 @click.option("--order", type=click.IntRange(0, 10), default=9, show_default=True, help="With .svg: whose index.")
 @click.option(
     "--size", default="1280x720", show_default=True, help="Of pictures and films, in pixels; of an .mp4, even."
 )
 @click.option("--fps", type=click.IntRange(1, 60), default=15, show_default=True, help="With films: pictures a second.")
-@click.option("--times", type=click.FloatRange(0.01), default=1.0, show_default=True, help="With films: how fast.")
+@click.option("--times", type=Number(0.01), default=1.0, show_default=True, help="With films: how fast.")
 @click.option("--force", is_flag=True, help="Write over what is there.")
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what was written.")
 def command(

@@ -26,7 +26,7 @@ _FOLDER = "memviz-out"
 )
 @click.option(
     "--after",
-    type=click.FloatRange(0, 3600),
+    type=options.Number(0, 3600),
     default=_PICTURE_AFTER_S,
     show_default=True,
     help="Seconds until the picture is taken.",

@@ -285,6 +285,32 @@ def test_a_real_encoder_makes_a_film(
     assert [one.name for one in tmp_path.iterdir()] == [target.name]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("export", "-o", "x.png", "--at", "nan"), "nan is not in the range x>=0"),
+        (("export", "-o", "x.gif", "--times", "inf"), "inf is not in the range x>=0.01"),
+        (("play", "--at", "1e400"), "1e400 is not in the range x>=0"),
+    ],
+    ids=["nan", "inf", "too large"],
+)
+def test_what_is_no_number_is_a_usage_error(
+    arguments: tuple[str, ...], why: str, recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = said(capsys, arguments[0], recording[0], *arguments[1:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert why in err
+
+
+@pytest.mark.parametrize("at", ["nan", "inf", "-1", "soon"])
+def test_an_instant_to_compare_is_a_time(
+    at: str, recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = said(capsys, "compare", f"{recording[0]}@{at}", recording[0])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "write FILE or FILE@SECONDS" in err
+
+
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_tables_for_arrow(
     ending: str, recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
