@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import struct
 from pathlib import Path
 from typing import Final
@@ -135,6 +136,9 @@ def create(path: Path) -> sqlite3.Connection:
 def refuse_foreign(path: Path) -> int:
     """The version of a recording. Raises RecordingError when ``path`` is none, is cut off, or can't be read here."""
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would have us wait for ever
+            raise RecordingError(f"{path} is no file: name a {SUFFIX} file")
         with path.open("rb") as file:
             head = file.read(100)
         size = path.stat().st_size
