@@ -191,6 +191,8 @@ class Session(QObject):
                 if not self._wound:
                     self.history.load(snapshot.past, snapshot.past_events)
                 self._wound = snapshot.playback.wound
+                if self.outcome is not None and not self.outcome.ok:
+                    self.outcome = None  # "there is none behind this instant" is about another one by now
                 self.log.clear()  # what comes now are the events before the instant that it was wound to
             if snapshot.playback is None:
                 self.series.add(snapshot)

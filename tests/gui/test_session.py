@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from memviz.gui.selection import Selection
 from memviz.gui.session import Session
 from memviz.gui.views.status import told
-from memviz.recording_state import Recording
+from memviz.recording_state import Playback, Recording
 from memviz.snapshot import Outcome
 from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
 from tests.gui.clients import FakeClient, PlayedClient
@@ -220,4 +220,18 @@ def test_a_recording_that_ends_by_itself_is_told_once(qtbot: QtBot) -> None:
     session.outcome = Outcome(-1, "", True, "What came later.")
     session.pull()
     assert told(session).words == "What came later."
+    session.close()
+
+
+def test_what_an_instant_did_not_have_is_forgotten_at_another(qtbot: QtBot) -> None:
+    """ "There is no grace period behind this instant" stood there wherever one went."""
+    place = Playback("/r.memviz", 9, 8, 0, 9000, 1, 1.0, None, (), True)
+    refused = Outcome(1, "Jump", False, "There is no grace period behind this instant.")
+    said = (snapshot(playback=place, seq=1), snapshot(playback=place, seq=2, outcomes=(refused,)))
+    session = opened(PlayedClient([*said, snapshot(playback=place._replace(wound=2), seq=3, outcomes=(refused,))]))
+    session.pull()
+    session.pull()
+    assert session.outcome == refused
+    session.pull()
+    assert session.outcome is None
     session.close()
