@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from memviz.gui.compare import CompareWindow
 from memviz.gui.session import Client
-from memviz.recording.format import SUFFIX
+from memviz.recording.format import SUFFIX, RecordingError, refuse_foreign
 from memviz.sources.base import Jump, Loop, Rate, Record, Seek, SourceSpec, Step, StopRecording, continued, playback
 from memviz.sources.host import HostClient
 
@@ -65,8 +65,23 @@ class Recordings(QObject):
 
     def open(self, path: str, at_ns: int = -1) -> None:
         """Play a recording. What is wrong with the file is said where the state of a run is said."""
+        if self._refused(path):
+            return
         self._start(path, playback(path, at_ns), f"{Path(path).name}", partial(self.open, path))
         self._session.set_running(True)
+
+    def _refused(self, path: str) -> bool:
+        """A file that is no recording is not worth the run that there is: say what it is, and leave all as it is."""
+        if self._session.client is None:
+            return False  # there is nothing to lose, and no other place to say it
+        try:
+            refuse_foreign(Path(path))
+        except RecordingError as error:
+            if self._window.gallery is not None:
+                self._window.gallery.leave()
+            self._window.tell(False, f"{error}.")
+            return True
+        return False
 
     def go_on(self, path: str = "", at_ns: int = -1) -> None:
         """Run the simulation on from an instant; by default from the one that is shown."""
@@ -75,6 +90,8 @@ class Recordings(QObject):
             if snapshot is None or snapshot.playback is None:
                 return
             path, at_ns = snapshot.playback.path, snapshot.time_ns
+        if self._refused(path):
+            return
         self._start(path, continued(path, at_ns), f"{Path(path).name}, going on", partial(self.go_on, path, at_ns))
         self._continued = (self._session.client, path)
         self._session.set_running(True)

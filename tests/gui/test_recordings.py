@@ -241,9 +241,26 @@ def test_nobody_chose_a_file(window: MainWindow, client: FakeClient) -> None:
     assert not window.actions_by_name["record"].isChecked()
 
 
-def test_a_file_that_is_none_says_so(qtbot, window: MainWindow, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_none_says_so_and_the_run_stays(window: MainWindow, client: FakeClient, tmp_path: Path) -> None:
     path = tmp_path / "letter.memviz"
     path.write_text("Dear Sir or Madam, " * 20)
+    window.show_gallery()
+    for act in (window.recordings.open, window.recordings.go_on):
+        act(str(path))
+        assert f"{path} is no memviz recording" in window.status.told.words
+        assert window.status.told.tone == "bad"
+        assert window.session.client is client
+        assert client.alive
+        assert window.windowTitle().startswith("Aged file server")
+        assert window.gallery is not None
+        assert window.gallery.isHidden(), "it would lie over the sentence"
+
+
+def test_where_nothing_runs_the_file_that_is_none_takes_that_place(qtbot, theme: Theme, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "letter.memviz"
+    path.write_text("Dear Sir or Madam, " * 20)
+    window = MainWindow([], theme, Settings())
+    qtbot.addWidget(window)
     window.recordings.open(str(path))
     qtbot.waitUntil(lambda: window.session.failure != "", timeout=PATIENCE_MS)
     assert "letter.memviz is no memviz recording" in window.session.failure
