@@ -249,7 +249,8 @@ class Session(QObject):
     @property
     def recording(self) -> bool:
         """A recording of this is being made."""
-        return self.snapshot is not None and self.snapshot.recording is not None and self.snapshot.recording.active
+        now = self.snapshot.recording if self.snapshot is not None else None
+        return now is not None and now.active and not self.failure
 
     @property
     def waiting(self) -> str:

@@ -235,3 +235,16 @@ def test_what_an_instant_did_not_have_is_forgotten_at_another(qtbot: QtBot) -> N
     session.pull()
     assert session.outcome is None
     session.close()
+
+
+def test_a_source_that_dies_takes_the_recording_along_and_that_is_said(qtbot: QtBot) -> None:
+    """The button stayed pressed, and nobody said that what was written can be played."""
+    client = PlayedClient([snapshot(recording=Recording("/r.memviz", 5, 0, 1000, 1.0, True))])
+    session = opened(client)
+    session.pull()
+    assert session.recording
+    client.die("The process that runs the source was killed by SIGKILL: what you see is its last picture.")
+    session.pull()
+    assert not session.recording
+    assert told(session).words.endswith("last picture. What was recorded until then is in /r.memviz.")
+    session.close()
