@@ -32,6 +32,7 @@ class Recordings(QObject):
         self._window = window
         self._session = window.session
         window.timeline.scrubbed.connect(self.seek)
+        window.charts.scrubbed.connect(self.seek)
         window.selection.changed.connect(self._selection_changed)
         self._event = -1
         self._continued: tuple[Client | None, str] = (None, "")

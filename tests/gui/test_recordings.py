@@ -89,6 +89,26 @@ def test_the_pointer_winds_it(qtbot, playing: MainWindow) -> None:  # type: igno
         assert playing.session.snapshot.time_ns <= wanted
 
 
+def test_there_is_one_time_cursor_wherever_it_is_moved(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    """Charts had one of their own, and Home and End moved nothing that could be seen."""
+    playing.docks.all["charts"].raise_()
+    charts = playing.charts
+    qtbot.waitUntil(lambda: charts.snapshot is not None and charts.history.times.size == 40, timeout=PATIENCE_MS)
+    times = playing.session.history.times
+    playing.actions_by_name["go_end"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 39, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: charts._cursor() == int(times[39]), timeout=PATIENCE_MS)
+    place = QPoint(round(charts.x_of(int(times[20]))) + 1, charts.height() // 2)
+    qtbot.mouseClick(charts, Qt.MouseButton.LeftButton, pos=place)
+    qtbot.waitUntil(lambda: abs(shown(playing) - 20) <= 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: charts._cursor() == playing.session.snapshot.time_ns, timeout=PATIENCE_MS)  # type: ignore[union-attr]
+    at = shown(playing)
+    qtbot.keyClick(charts, Qt.Key.Key_Left)
+    qtbot.waitUntil(lambda: shown(playing) < at, timeout=PATIENCE_MS)
+    playing.actions_by_name["go_begin"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 0, timeout=PATIENCE_MS)
+
+
 def test_keys_step_and_jump(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
     playing.recordings.seek(0)
     qtbot.waitUntil(lambda: shown(playing) == 0, timeout=PATIENCE_MS)
