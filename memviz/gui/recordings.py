@@ -35,7 +35,7 @@ class Recordings(QObject):
         window.charts.scrubbed.connect(self.seek)
         window.selection.changed.connect(self._selection_changed)
         self._event = -1
-        self._continued: tuple[Client | None, str] = (None, "")
+        self._continued: tuple[Client | None, str, int] = (None, "", -1)
         self.notes = window.notes
         self.notes.changed.connect(self._notes_changed)
         self.notes.told.connect(window.tell)
@@ -94,14 +94,23 @@ class Recordings(QObject):
         if self._refused(path):
             return
         self._start(path, continued(path, at_ns), f"{Path(path).name}, going on", partial(self.go_on, path, at_ns))
-        self._continued = (self._session.client, path)
+        self._continued = (self._session.client, path, at_ns)
         self._session.set_running(True)
+
+    def go_back(self) -> bool:
+        """From a run that goes on from a recording to that recording, at that instant; False: this is no such run."""
+        client, path, at_ns = self._continued
+        if not path or client is not self._session.client:
+            return False
+        self.open(path, at_ns)
+        self._session.set_running(False)
+        return True
 
     # -- comparing
 
     def open_paths(self) -> list[str]:
         """Recordings that the window has to do with: the one that is played, and the one that a run goes on from."""
-        client, path = self._continued
+        client, path, _ = self._continued
         paths = [path] if path and client is self._session.client else []
         snapshot = self._session.snapshot
         if snapshot is not None and snapshot.playback is not None:

@@ -16,6 +16,7 @@ from memviz.gui.theme import Theme
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
 from memviz.sources.base import Rate, RequestPages, Step, simulation
+from memviz.sources.continued import AGAIN
 from memviz.sources.host import HostClient
 from memviz.sources.simulation import SimulationSource
 from tests.gui.clients import FakeClient
@@ -199,6 +200,25 @@ def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -
     )
     assert (playing.session.snapshot.time_ns, playing.session.snapshot.ops) == (at_ns, ops)
     assert not playing.actions_by_name["continue"].isEnabled()
+
+
+def test_going_on_can_be_called_off(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
+    """Back to the recording, where it stood."""
+    with Reader(recording) as reader:
+        at_ns = reader.times_of(31)[0]
+    bar = playing.catch_up
+    now = dataclasses.replace(playing.session.snapshot, playback=None, state="running", notice=f"{AGAIN}37 %")  # type: ignore[type-var]
+    playing.recordings.go_on(str(recording), at_ns)
+    playing.session.snapshot = now
+    bar.look()
+    assert bar.isVisible()
+    assert (bar.bar.value(), bar.bar.maximum()) == (37, 100)
+    assert bar.words.text.endswith("on the way to where the recording stands …")
+    bar.cancel.click()
+    qtbot.waitUntil(lambda: shown(playing) == 30, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: playing.session.snapshot.state == "paused", timeout=PATIENCE_MS)  # type: ignore[union-attr]
+    assert not bar.isVisible()
+    assert not playing.recordings.go_back()
 
 
 def test_start_again_is_the_recording_and_then_the_run_that_goes_on(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
