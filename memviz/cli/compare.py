@@ -27,13 +27,15 @@ def command(first: str, second: str, picture: str, as_json: bool) -> None:
     Example: memviz compare aged.memviz@0.5 aged.memviz
              memviz compare movable.memviz fixed.memviz -o differs.png
     """
+    if picture and Path(picture).suffix.lower() != ".png":
+        raise click.UsageError(f"{picture}: the map of what differs is a PNG: choose a name that ends in .png")
+    if picture and Path(picture).exists():
+        raise click.UsageError(f"{picture} exists already: choose another name, or remove it first")
     one, other = _instant(first), _instant(second)
     found = difference(one, other)
     if picture:
         if found.frames is None:
             raise click.UsageError("there is no map of two memories of different sizes: leave -o out")
-        if Path(picture).exists():
-            raise click.UsageError(f"{picture} exists already: choose another name, or remove it first")
         from memviz.gui.render.picture import difference_png
 
         with whole(Path(picture)) as part:

@@ -65,7 +65,7 @@ def command(
     actions: bool,
     folder: Path,
 ) -> int:
-    """Open the window on a scenario (the one that was open last, or aged-file-server).
+    """Open the window on a scenario; without one, on the start page, which shows them all.
 
     Without a display the same is done without one: the scenario's script is played, and a report and a picture of the
     window behind it are left in a folder.

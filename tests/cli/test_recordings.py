@@ -302,6 +302,16 @@ def test_what_is_no_number_is_a_usage_error(
     assert why in err
 
 
+def test_the_map_of_what_differs_is_a_png_and_nothing_else(
+    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was one under whatever name."""
+    code, _, err = said(capsys, "compare", recording[0], recording[0], "-o", tmp_path / "differs.svg")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "differs.svg: the map of what differs is a PNG" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("at", ["nan", "inf", "-1", "soon"])
 def test_an_instant_to_compare_is_a_time(
     at: str, recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
