@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from memviz.cli import display
 from memviz.cli.options import Number
 from memviz.recording.reader import Reader
 
@@ -44,7 +45,7 @@ def command(recording: str, at: float | None, go_on: bool, screenshot: Path | No
             "continued": go_on,
             "screenshot": None if screenshot is None else str(screenshot.resolve()),
         }
-    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+    if not display.reachable():
         if screenshot is None:
             raise click.UsageError("there is no display here: use --screenshot F.png, or memviz info and memviz export")
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
