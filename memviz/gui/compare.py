@@ -95,6 +95,10 @@ class CompareWindow(Dialog):
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(4, 1)
         self.box.addLayout(grid)
+        self._make_parts()
+
+    def _make_parts(self) -> None:
+        theme = self._window.theme
         self.maps = Maps(self._window.selection, theme)
         self.curves = Curves(theme)
         self.table = DifferenceTable()

@@ -128,7 +128,10 @@ class OpensRuns(TakesOut):
         if path.suffix == SUFFIX:
             self.recordings.open(str(path))
         else:
-            self.tell(False, f"{path.name} is no recording (*{SUFFIX}). A trace becomes one by: memviz import FILE")
+            sentence = f"{path.name} is no recording (*{SUFFIX}). A trace becomes one by: memviz import FILE"
+            self.tell(False, sentence)
+            if self.gallery is not None:
+                self.gallery.tell(sentence)
 
     # -- guided runs
 
