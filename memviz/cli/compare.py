@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,13 +27,15 @@ def command(first: str, second: str, picture: str, as_json: bool) -> None:
     Example: memviz compare aged.memviz@0.5 aged.memviz
              memviz compare movable.memviz fixed.memviz -o differs.png
     """
+    if picture and Path(picture).suffix.lower() != ".png":
+        raise click.UsageError(f"{picture}: the map of what differs is a PNG: choose a name that ends in .png")
+    if picture and Path(picture).exists():
+        raise click.UsageError(f"{picture} exists already: choose another name, or remove it first")
     one, other = _instant(first), _instant(second)
     found = difference(one, other)
     if picture:
         if found.frames is None:
             raise click.UsageError("there is no map of two memories of different sizes: leave -o out")
-        if Path(picture).exists():
-            raise click.UsageError(f"{picture} exists already: choose another name, or remove it first")
         from memviz.gui.render.picture import difference_png
 
         with whole(Path(picture)) as part:
@@ -47,7 +50,9 @@ def _instant(name: str) -> Snapshot:
     try:
         at = float(seconds) if seconds else None
     except ValueError:
-        raise click.UsageError(f"{name}: write FILE or FILE@SECONDS") from None
+        at = -1.0
+    if at is not None and not 0 <= at < math.inf:
+        raise click.UsageError(f"{name}: write FILE or FILE@SECONDS")
     with Reader(path) as reader:
         return reader.at(reader.instants if at is None else reader.find(int(at * 1e9)))
 

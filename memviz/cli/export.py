@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from memviz.cli import export_films, export_tables
-from memviz.cli.options import progress, tell, whole
+from memviz.cli.options import Number, progress, tell, whole
 from memviz.recording.reader import Reader
 from memviz.recording.tables import TABLES
 
@@ -28,11 +28,13 @@ def _help_what() -> str:
 @click.option("-o", "output", required=True, metavar="FILE", help="What to write; its ending says what kind. -: CSV.")
 @click.option("--what", type=click.Choice(list(TABLES)), default="events", show_default=True, help=_help_what())
 @click.option("--notes", is_flag=True, help="Short for --what notes.")
-@click.option("--at", type=click.FloatRange(0), help="Of which virtual time, in seconds, a picture is; the last one.")
+@click.option("--at", type=Number(0), help="Of which virtual time, in seconds, a picture is; the last one.")
 @click.option("--order", type=click.IntRange(0, 10), default=9, show_default=True, help="With .svg: whose index.")
-@click.option("--size", default="1280x720", show_default=True, help="Of pictures and films, in pixels.")
+@click.option(
+    "--size", default="1280x720", show_default=True, help="Of pictures and films, in pixels; of an .mp4, even."
+)
 @click.option("--fps", type=click.IntRange(1, 60), default=15, show_default=True, help="With films: pictures a second.")
-@click.option("--times", type=click.FloatRange(0.01), default=1.0, show_default=True, help="With films: how fast.")
+@click.option("--times", type=Number(0.01), default=1.0, show_default=True, help="With films: how fast.")
 @click.option("--force", is_flag=True, help="Write over what is there.")
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what was written.")
 def command(
@@ -65,7 +67,7 @@ def command(
         raise click.UsageError(f"{output}: choose an ending of {', '.join(_ENDINGS)}")
     if output != "-" and path.exists() and not force:
         raise click.UsageError(f"{output} exists already: add --force to write over it")
-    width, height = _pixels(size)
+    pixels = _pixels(size)
     with Reader(recording) as reader:
         if output == "-":
             export_tables.write_csv(reader, what, sys.stdout, _counted("rows"))
@@ -74,11 +76,11 @@ def command(
             if kind in export_tables.ENDINGS:
                 written = export_tables.write(reader, what, kind, part, _counted("rows"))
             elif kind in export_films.ENDINGS:
-                film = export_films.Film(width, height, fps, times)
+                film = export_films.Film.of(kind, pixels, fps, times)
                 written = film.write(reader, kind, part, _counted("pictures"))
             else:
                 ident = reader.instants if at is None else reader.find(int(at * 1e9))
-                written = _picture(reader, part, kind, ident, order, (width, height))
+                written = _picture(reader, part, kind, ident, order, pixels)
     if as_json:
         click.echo(json.dumps({"file": str(path.resolve()), "bytes": path.stat().st_size, **written}, indent=2))
     else:
@@ -99,7 +101,7 @@ def _pixels(size: str) -> tuple[int, int]:
     width, _, height = size.partition("x")
     if not (width.isdigit() and height.isdigit() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
         raise click.UsageError(f"--size {size}: write WIDTHxHEIGHT, each from 16 to 8192")
-    return int(width) & ~1, int(height) & ~1  # encoders want even numbers
+    return int(width), int(height)
 
 
 def _counted(what: str) -> Callable[[int, int], None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from memviz.cli import options, race
+from memviz.cli import display, options, race
 from memviz.sources.base import LIVE
 from memviz.sources.headless import run_scenario
 
@@ -26,7 +26,7 @@ _FOLDER = "memviz-out"
 )
 @click.option(
     "--after",
-    type=click.FloatRange(0, 3600),
+    type=options.Number(0, 3600),
     default=_PICTURE_AFTER_S,
     show_default=True,
     help="Seconds until the picture is taken.",
@@ -65,7 +65,7 @@ def command(
     actions: bool,
     folder: Path,
 ) -> int:
-    """Open the window on a scenario (the one that was open last, or aged-file-server).
+    """Open the window on a scenario; without one, on the start page, which shows them all.
 
     Without a display the same is done without one: the scenario's script is played, and a report and a picture of the
     window behind it are left in a folder.
@@ -91,7 +91,7 @@ def command(
         options.check(name, seed, memory_mib)
     if scripted and screenshot is None:
         raise click.UsageError("--scripted belongs to --screenshot FILE: say where the picture goes")
-    if _has_display():
+    if display.reachable():
         return _window(scenario, seed, memory_mib, screenshot, after, scripted)
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if screenshot is not None:
@@ -113,7 +113,7 @@ def _live(scenario: str, screenshot: Path | None, after: float, actions: bool, h
     """The window on this machine, or on ``host``."""
     if scenario:
         raise click.UsageError(f"--live is this machine, {scenario!r} a scenario: open one of them")
-    if not _has_display():
+    if not display.reachable():
         if screenshot is None:
             raise click.UsageError("there is no display here: use memviz report --live, or --screenshot FILE")
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -126,10 +126,6 @@ def _report(name: str, seed: int | None, memory_mib: int | None) -> str:
         return race.report(name, seed)
     loaded, machine = options.build(name, seed, memory_mib)
     return run_scenario(name, loaded, machine, progress=options.progress()).as_json()
-
-
-def _has_display() -> bool:
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
 
 
 def _window(

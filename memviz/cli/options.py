@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,17 @@ class Failed(click.ClickException):
     """The command could not do what was asked: one line, exit code 1."""
 
     exit_code = 1
+
+
+class Number(click.FloatRange):
+    """A number in a range: click lets ``nan`` pass, which is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not in the range {self._describe_range()}", param, ctx)
+        return found
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

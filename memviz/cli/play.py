@@ -8,21 +8,21 @@ from pathlib import Path
 
 import click
 
+from memviz.cli import display
+from memviz.cli.options import Number
 from memviz.recording.reader import Reader
 
 
 @click.command("play")
 @click.argument("recording", metavar="FILE")
-@click.option("--at", type=click.FloatRange(0), help="Begin at this virtual time, in seconds.")
+@click.option("--at", type=Number(0), help="Begin at this virtual time, in seconds.")
 @click.option("--continue", "go_on", is_flag=True, help="Run the simulation on from there instead of playing it.")
 @click.option(
     "--screenshot",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a picture of the window (PNG), then exit.",
 )
-@click.option(
-    "--after", type=click.FloatRange(0, 3600), default=3.0, show_default=True, help="Seconds until the picture."
-)
+@click.option("--after", type=Number(0, 3600), default=3.0, show_default=True, help="Seconds until the picture.")
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what is played, before the window opens.")
 def command(recording: str, at: float | None, go_on: bool, screenshot: Path | None, after: float, as_json: bool) -> int:
     """Play a recording in the window, or go on from an instant of it.
@@ -45,7 +45,7 @@ def command(recording: str, at: float | None, go_on: bool, screenshot: Path | No
             "continued": go_on,
             "screenshot": None if screenshot is None else str(screenshot.resolve()),
         }
-    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+    if not display.reachable():
         if screenshot is None:
             raise click.UsageError("there is no display here: use --screenshot F.png, or memviz info and memviz export")
         os.environ["QT_QPA_PLATFORM"] = "offscreen"

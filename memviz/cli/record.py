@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from memviz.cli.options import Number
+
 if TYPE_CHECKING:
     from memviz.sources.recorded import RecordedSource
 
@@ -52,7 +54,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
 @click.option("--for", "seconds", type=Duration(), help="How long: 60s, 5m, 2h, 1d; otherwise until Ctrl-C.")
 @click.option(
     "--max-mb",
-    type=click.FloatRange(1),
+    type=Number(1),
     help="No more than so many MB, for days: the newest is in the file, what was before it in FILE.older.",
 )
 @click.option(

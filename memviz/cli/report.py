@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from memviz.cli.options import Failed
+from memviz.cli.options import Failed, Number
 
 
 @click.command("report")
@@ -15,7 +15,7 @@ from memviz.cli.options import Failed
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--watch",
-    type=click.FloatRange(0, 600),
+    type=Number(0, 600),
     default=2.0,
     show_default=True,
     help="Seconds to follow slab objects first, to learn which slabs belong to which cache; 0: don't trace.",

@@ -56,7 +56,7 @@ FILE: Final[tuple[Act, ...]] = (
         "File",
         lambda w: w.restart(),
         ("F5",),
-        "Start the scenario from its beginning, with the same seed.",
+        "Start the scenario from its beginning, with the same seed; a recording, too, or the run that goes on from it.",
         "rotate-ccw",
     ),
     Act(

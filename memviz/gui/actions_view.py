@@ -14,7 +14,7 @@ VIEW: Final[tuple[Act, ...]] = (
         "View",
         lambda w: w.move_time(-1),
         ("Home",),
-        "Put the time cursor at the first instant that is known.",
+        "Put the time cursor at the first instant that is known, or wind a recording to its first.",
     ),
     Act(
         "go_end",
@@ -22,7 +22,7 @@ VIEW: Final[tuple[Act, ...]] = (
         "View",
         lambda w: w.move_time(1),
         ("End",),
-        "Take the time cursor away: follow the newest instant.",
+        "Take the time cursor away: follow the newest instant, or wind a recording to its last.",
     ),
     Act(
         "go_to",

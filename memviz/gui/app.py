@@ -16,7 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import Final
 
-from PySide6.QtCore import QCoreApplication, QEvent, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QSize, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -31,10 +31,13 @@ from memviz.sources.base import LIVE, live, race, simulation
 from memviz.sources.host import HostClient
 
 COLLECT_MS: Final = 5000
+FRAME: Final = 60
+"""Room for a title bar and borders, in pixels: the desktop draws them, and says how high they are too late."""
 SCRIPT_S: Final = 900
 SETTLE_MS: Final = 400
 """From the end of a script to the picture of it: panels that move things in have done so."""
 DEFAULT_SCENARIO: Final = "aged-file-server"
+_FAREWELLS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,11 @@ def run_window(options: WindowOptions) -> int:
 
 
 def keep_to_screen(window: MainWindow) -> None:
-    """Make a window that is larger than its screen as large as that: a part of it could not be reached."""
-    window.resize(window.size().boundedTo(window.screen().availableSize()))
+    """Let a window that does not fit on its screen with its title bar fill it: a part of it could not be reached."""
+    room = window.screen().availableSize() - QSize(0, FRAME)
+    if window.size() != window.size().boundedTo(room):
+        window.resize(window.size().boundedTo(room))  # what it is again once it no longer fills the screen
+        window.setWindowState(window.windowState() | Qt.WindowState.WindowMaximized)
 
 
 def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:
@@ -247,13 +253,16 @@ def collect() -> None:
 
 @contextmanager
 def interruptible(window: MainWindow) -> Iterator[None]:
-    """Ctrl-C in the terminal closes the window as its button does."""
+    """Ctrl-C in the terminal closes the window as its button does; so do a terminal that goes and the end of a login:
+    a recording is finished, the layout is remembered.
+    """
 
     def close(number: int, frame: FrameType | None) -> None:
-        window.close()
+        QTimer.singleShot(0, window, window.close)  # not here: this may be in the middle of painting
 
-    before = signal.signal(signal.SIGINT, close)
+    before = {number: signal.signal(number, close) for number in _FAREWELLS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

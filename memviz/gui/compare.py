@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QElapsedTimer, QSignalBlocker, Qt, QTimer
+from PySide6.QtCore import QElapsedTimer, QPoint, QSignalBlocker, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QSplitter
 
 from memviz.analysis.difference import Difference, difference
+from memviz.gui import export
 from memviz.gui.compare_side import RecordingSide, RunSide, Side
 from memviz.gui.compare_views import Curves, DifferenceTable, Maps
 from memviz.gui.controls import Button, Chooser, Slider
 from memviz.gui.dialogs import Dialog
+from memviz.gui.render import tables
 from memviz.gui.render.numbers import seconds
 from memviz.recording.format import SUFFIX
 
@@ -24,6 +27,8 @@ LOOK_MS: Final = 40
 DIFFER_MS: Final = 120
 """Two instants are compared at most this often while they change."""
 STEPS: Final = 10_000
+_ASIDE: Final = 48
+"""Pixels between its edges and those of the window at first."""
 _THIS_RUN: Final = "This run"
 _OPEN: Final = "Another recording…"
 
@@ -36,7 +41,10 @@ class CompareWindow(Dialog):
         super().__init__(window, "Compare — memviz", 1480, 920)
         self.setObjectName("compare")
         self.setModal(False)
-        self.setWindowFlag(Qt.WindowType.WindowMaximizeButtonHint)
+        self.setWindowFlags(Qt.WindowType.Window)
+        # Placed by hand: as a dialog it was centred, and on a small screen its title bar was above the upper edge.
+        self.resize(self.size().boundedTo(window.size() - QSize(2 * _ASIDE, 2 * _ASIDE)))
+        self.move(window.frameGeometry().topLeft() + QPoint(_ASIDE, _ASIDE))
         self._window = window
         self.sides: list[Side | None] = [None, None]
         self.found: Difference | None = None
@@ -87,6 +95,10 @@ class CompareWindow(Dialog):
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(4, 1)
         self.box.addLayout(grid)
+        self._make_parts()
+
+    def _make_parts(self) -> None:
+        theme = self._window.theme
         self.maps = Maps(self._window.selection, theme)
         self.curves = Curves(theme)
         self.table = DifferenceTable()
@@ -97,6 +109,17 @@ class CompareWindow(Dialog):
         line = QHBoxLayout()
         line.addWidget(self.words, 1)
         line.addWidget(self.legend)
+        for words, name, act in (
+            ("Save picture…", "compare_picture", self.save_picture),
+            ("Save table…", "compare_table", self.save_table),
+            ("Save curves…", "compare_curves", self.save_curves),
+        ):
+            button = Button()
+            button.setText(words)
+            button.setAccessibleName(words.rstrip("…"))
+            button.setObjectName(name)
+            button.clicked.connect(act)
+            line.addWidget(button)
         lower = QSplitter(Qt.Orientation.Horizontal)
         lower.addWidget(self.curves)
         lower.addWidget(self.table)
@@ -258,10 +281,38 @@ class CompareWindow(Dialog):
         told = [f"{name.replace('_', ' ')} is {one} / {other}" for name, one, other in self.found.policies]
         return f"Policies: {', '.join(told)}."
 
+    # -- taking out
+
+    def save_picture(self) -> None:
+        """Ask where to, and write what is shown as PNG or SVG."""
+        image, drawing = self.grab().toImage(), export.svg_of(self, self.size(), self.windowTitle())
+        path = self._window.ask_file("Save the comparison as picture", "compare.png", export.PICTURES)
+        if path and Path(path).suffix.lower() == ".svg":
+            self._window.write_file(path, ".svg", lambda to, _: to.write_bytes(drawing))
+        elif path:
+            self._window.write_file(path, ".png", lambda to, _: export.write_image(image, to))
+
+    def save_table(self) -> None:
+        """Ask where to, and write what differs."""
+        self._save_rows("Save what differs as table", "differences.csv", tables.in_parts(self.table.as_table()))
+
+    def save_curves(self) -> None:
+        """Ask where to, and write both curves, of every order."""
+        self._save_rows("Save both curves as table", "curves.csv", self.curves.as_parts())
+
+    def _save_rows(self, title: str, name: str, parts: tables.Parts) -> None:
+        path = self._window.ask_file(title, name, export.TABLES_KIND)
+        if path:
+            self._window.write_file(path, ".csv", partial(export.write_rows, parts))
+
     # -- the window as such
 
     def showEvent(self, event: QShowEvent) -> None:
         """Begin to look."""
+        handle = self.windowHandle()
+        if handle is not None:
+            # As a child it would always lie over the window, where policies are turned.
+            handle.setTransientParent(None)  # type: ignore[arg-type]
         super().showEvent(event)
         self._timer.start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,7 @@ from memviz.gui.render.layout import Blocks
 from memviz.gui.render.numbers import seconds
 from memviz.gui.render.picture import DIFFERENCE_COLORS
 from memviz.gui.render.pyramid import Pyramid
+from memviz.gui.render.tables import PART, Parts, Row, Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.heatmap_map import HeatmapMap
@@ -130,6 +132,20 @@ class Curves(QWidget):
         """``at``: the instant of each, ns."""
         self.curves, self.names, self.at, self.order = curves, names, at, order
         self.update()
+
+    def as_parts(self) -> Parts:
+        """Both, of every order: as long as the recordings, so it is made while it is written."""
+        curves, names = self.curves, self.names
+
+        def parts() -> Iterator[list[Row]]:
+            yield [["side", "of", "time_ns", *(f"unusable_order_{order}" for order in range(11))]]
+            for side, name, (times, values) in zip(("first", "second"), names, curves, strict=False):
+                for at in range(0, times.size, PART):
+                    end = at + PART
+                    numbers = zip(times[at:end].tolist(), values[at:end].tolist(), strict=True)
+                    yield [[side, name, time_ns, *index] for time_ns, index in numbers]
+
+        return Parts(parts(), 1 + sum(-(-times.size // PART) for times, _ in curves))
 
     def range(self) -> tuple[int, int]:
         """First and last instant of both."""
@@ -245,6 +261,15 @@ class DifferenceTable(QTreeWidget):
                     found.append([part.text(column) for column in range(4)])
         return found
 
+    def as_table(self) -> Table:
+        """All of it for a file: numbers as numbers."""
+        rows: list[Row] = []
+        for top in self._tops():
+            for item in (top.child(number) for number in range(top.childCount())):
+                if item is not None:
+                    rows.append([top.text(0), item.text(0), *(_number(item.text(column)) for column in (1, 2, 3))])
+        return ["part", "what", "first", "second", "by"], rows
+
     def show_difference(self, found: Difference | None) -> None:
         """Show it; tables that are closed stay closed."""
         shown = () if found is None else (found.policies, found.tables())
@@ -276,6 +301,12 @@ class DifferenceTable(QTreeWidget):
             QApplication.clipboard().setText("\n".join("\t".join(row) for row in self.rows()))
             return True
         return super().eventFilter(watched, event)
+
+
+def _number(text: str) -> int | str:
+    """A number as it was before it was written for people; a policy's value stays text."""
+    plain = text.replace(",", "")
+    return int(plain) if plain.lstrip("+-").isdecimal() else text
 
 
 def _parts(found: Difference) -> list[tuple[str, list[list[str]]]]:

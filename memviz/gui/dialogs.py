@@ -135,8 +135,7 @@ class Palette(Dialog):
         self._no_icon.fill(Qt.GlobalColor.transparent)
         self.box.addWidget(self.search)
         self.box.addWidget(self.list)
-        # What can't be done now comes last, and says why.
-        self._actions = sorted((one for one in window.actions() if one.text()), key=lambda one: not one.isEnabled())
+        self._actions = [one for one in window.actions() if one.text()]
         self.search.textChanged.connect(self._fill)
         self.search.returnPressed.connect(self._do)
         self.search.installEventFilter(self)
@@ -160,18 +159,25 @@ class Palette(Dialog):
     def _fill(self, text: str) -> None:
         words = text.lower().split()
         self.list.clear()
+        named: list[QTreeWidgetItem] = []
+        told: list[QTreeWidgetItem] = []  # the words are only in the sentence about it
         for action in self._actions:
-            name = action.text().replace("&", "")
-            if action.objectName().startswith("action_panel_"):
-                name = f"Go to {name}"
-            if all(word in f"{name} {action.statusTip()}".lower() for word in words):
-                item = QTreeWidgetItem([name, words_of_key(action.shortcut().toString())])
-                item.setIcon(0, action.icon() if not action.icon().isNull() else QIcon(self._no_icon))
-                item.setToolTip(0, action.toolTip())
-                item.setDisabled(not action.isEnabled())
-                item.setData(0, Qt.ItemDataRole.UserRole, action)
-                self.list.addTopLevelItem(item)
+            name = _name(action)
+            if all(word in name.lower() for word in words):
+                named.append(self._entry(name, action))
+            elif all(word in f"{name} {action.statusTip()}".lower() for word in words):
+                told.append(self._entry(name, action))
+        # What can't be done now comes last, and says why.
+        self.list.addTopLevelItems(sorted([*named, *told], key=QTreeWidgetItem.isDisabled))
         self._choose(0)
+
+    def _entry(self, name: str, action: QAction) -> QTreeWidgetItem:
+        item = QTreeWidgetItem([name, words_of_key(action.shortcut().toString())])
+        item.setIcon(0, action.icon() if not action.icon().isNull() else QIcon(self._no_icon))
+        item.setToolTip(0, action.toolTip())
+        item.setDisabled(not action.isEnabled())
+        item.setData(0, Qt.ItemDataRole.UserRole, action)
+        return item
 
     def _choose(self, row: int) -> None:
         item = self.list.topLevelItem(row)
@@ -185,6 +191,12 @@ class Palette(Dialog):
             action = item.data(0, Qt.ItemDataRole.UserRole)
             if isinstance(action, QAction) and action.isEnabled():
                 action.trigger()
+
+
+def _name(action: QAction) -> str:
+    """What the palette calls an action."""
+    name = action.text().replace("&", "")
+    return f"Go to {name}" if action.objectName().startswith("action_panel_") else name
 
 
 def about_text() -> str:

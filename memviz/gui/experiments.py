@@ -21,6 +21,7 @@ from memviz.gui.opens import Scenario
 from memviz.gui.session import Session
 from memviz.gui.theme import Theme
 from memviz.scenario import ScenarioError
+from memviz.sources.continued import AGAIN
 from memviz.sources.host import HostClient
 
 if TYPE_CHECKING:
@@ -28,16 +29,18 @@ if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
 
 RESULTS_KIND: Final = "Results of an experiment (*.json.xz)"
-_NUMBERS: Final = re.compile(rf"{ON_THE_WAY}([\d,]+) of ([\d,]+)\.")
+_NUMBERS: Final = re.compile(rf"{ON_THE_WAY}([\d,]+) of ([\d,]+)\.|{AGAIN}(\d+) %")
 
 
 class CatchUpBar(ProgressLine):
-    """Shown while a run is brought to its moment: how far it is, and a button that calls it off."""
+    """Shown while a run is brought to its moment, of an experiment or of a recording: how far it is, and a button that
+    calls it off.
+    """
 
     called_off = Signal()
 
     def __init__(self, session: Session, theme: Theme) -> None:
-        super().__init__(theme, "catch_up", "Stop it where it is, and go back to the experiment")
+        super().__init__(theme, "catch_up", "Stop it where it is, and go back to where it was begun")
         self.session = session
         self.setAccessibleName("The run is brought to its moment")
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -53,8 +56,9 @@ class CatchUpBar(ProgressLine):
         if snapshot is None or found is None or not self.session.running:
             self.hide()
             return
-        done, whole = (int(part.replace(",", "")) for part in found.groups())
-        self.words.text = f"{snapshot.title}: on the way to the moment of its demands …"
+        done, whole = (int((part or "100").replace(",", "")) for part in (found[1] or found[3], found[2]))
+        there = "the moment of its demands" if found[1] else "where the recording stands"
+        self.words.text = f"{snapshot.title}: on the way to {there} …"
         self.bar.setRange(0, whole)
         self.bar.setValue(done)
         self.show()
@@ -133,7 +137,9 @@ class Experiments(QObject):
 
     @Slot()
     def call_off(self) -> None:
-        """Stop a run on its way, and go back to the page."""
+        """Stop a run on its way, and go back to the page, or to the recording that it goes on from."""
+        if self.window.recordings.go_back():
+            return
         self.window.session.set_running(False)
         self.window.catch_up.hide()
         self.show()

@@ -31,6 +31,10 @@ from memviz.gui.theme import Theme
 CARD_WIDTH: Final = 300
 PICTURE: Final = QSize(480, 200)
 """Of the files in resources/gallery, in pixels."""
+_INVITATION: Final = (
+    "Choose a scenario: watch it and try things yourself, or take the guided tour, which stops where there is "
+    "something to see."
+)
 
 
 class Entry(NamedTuple):
@@ -188,14 +192,11 @@ class Gallery(QWidget):
         font = QFont(self._theme.font("big"))  # the theme's own would grow with every start page
         font.setPointSizeF(font.pointSizeF() * 1.5)
         title.setFont(font)
-        below = QLabel(
-            "Choose a scenario: watch it and try things yourself, or take the guided tour, which stops where there is "
-            "something to see."
-        )
-        below.setProperty("tone", "muted")
-        below.setWordWrap(True)
+        self.below = QLabel(_INVITATION)
+        self.below.setProperty("tone", "muted")
+        self.below.setWordWrap(True)
         words.addWidget(title)
-        words.addWidget(below)
+        words.addWidget(self.below)
         row.addLayout(words, 1)
         self.back = Button()
         self.back.setText("Back to the run  (Esc)")
@@ -263,12 +264,17 @@ class Gallery(QWidget):
         if parent is not None:
             self.setGeometry(parent.rect())
         self.back.setVisible(self.can_close)
+        self.below.setText(_INVITATION)
         self.show()
         self.raise_()
         card = next((one for one in self.cards if one.name == at), self.cards[0] if self.cards else None)
         if card is not None:
             card.buttons[0].setFocus()
             self.area.ensureWidgetVisible(card)
+
+    def tell(self, sentence: str) -> None:
+        """Say something here: the line where the window says it is covered."""
+        self.below.setText(sentence)
 
     def leave(self) -> None:
         """Uncover the window."""

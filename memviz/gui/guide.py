@@ -74,6 +74,7 @@ class GuideBar(QWidget):
             part = (snapshot.ops - guide.from_ops) / (guide.next_ops - guide.from_ops)
         if (guide, running, part) == (self.guide, self.running, self.part):
             return
+        went_on = running and not self.running
         self.guide, self.running, self.part = guide, running, min(1.0, max(0.0, part))
         self.setVisible(guide is not None)
         if guide is None:
@@ -85,6 +86,8 @@ class GuideBar(QWidget):
         if guide.step != self._step:
             self._step = guide.step
             self.arrived.emit(guide.look)
+        elif went_on:
+            self.arrived.emit("")
         self.update()
 
     def headline(self) -> str:

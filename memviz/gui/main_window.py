@@ -26,6 +26,7 @@ from memviz.gui.session import SPEEDS, Session
 from memviz.gui.settings import VERSION, Settings
 from memviz.gui.theme import CHOICES, Theme
 from memviz.gui.transport import TopBar
+from memviz.gui.views.charts import ChartsView
 from memviz.gui.views.contiguity import ContiguityView
 from memviz.gui.views.events import EventsView
 from memviz.gui.views.heatmap import HeatmapView
@@ -74,6 +75,7 @@ class MainWindow(OpensRuns):
         self.runs = []
         self.scenario = ""
         self.guided = False
+        self.again = None
         self.gallery = None
         self._order = settings.order
         self._speed_before = 30_000
@@ -110,6 +112,7 @@ class MainWindow(OpensRuns):
         self.events = self._view(EventsView)
         self.story = self._view(StoryView)
         self.timeline = self._view(TimelineView)
+        self.charts = self._view(ChartsView)
         self.notes_view = self._view(NotesView)
         self.policies = self._view(PoliciesView)
         self.stepper = self._view(StepperView)
@@ -255,10 +258,13 @@ class MainWindow(OpensRuns):
         self.heatmap.go_to.open()
 
     def move_time(self, end: int) -> None:
-        """The time cursor to the first instant (-1), or away (1)."""
+        """The time cursor to the first instant (-1), or away (1); a recording to its first instant, or its last."""
         times = self.session.history.times
         self.timeline.show_all()
-        self.selection.select_time(int(times[0]) if end < 0 and times.size else -1)
+        if self.session.playing and times.size:
+            self.recordings.seek(int(times[0 if end < 0 else -1]))
+        else:
+            self.selection.select_time(int(times[0]) if end < 0 and times.size else -1)
 
     def clear_selection(self) -> None:
         """Select nothing."""

@@ -49,6 +49,8 @@ class OpensRuns(TakesOut):
     scenario: str
     """Name of the one that is open; empty: none."""
     guided: bool
+    again: Callable[[], None] | None
+    """Starts what is shown from its beginning, when that is no scenario."""
     gallery: Gallery | None
     recordings: Recordings
     settings: Settings
@@ -65,6 +67,7 @@ class OpensRuns(TakesOut):
         if found is None:
             return
         self.scenario = name
+        self.again = None
         offered = self.scenarios
         if found in self.races or found in self.runs:
             offered = [*offered, found]
@@ -85,8 +88,11 @@ class OpensRuns(TakesOut):
         self.open_scenario(name)
 
     def restart(self) -> None:
-        """Start the scenario from its beginning."""
-        self.open_scenario(self.scenario, self.guided)
+        """Start the scenario, or the recording, from its beginning."""
+        if self.again is not None:
+            self.again()
+        else:
+            self.open_scenario(self.scenario, self.guided)
 
     def show_gallery(self) -> None:
         """The start page."""
@@ -122,7 +128,10 @@ class OpensRuns(TakesOut):
         if path.suffix == SUFFIX:
             self.recordings.open(str(path))
         else:
-            self.tell(False, f"{path.name} is no recording (*{SUFFIX}). A trace becomes one by: memviz import FILE")
+            sentence = f"{path.name} is no recording (*{SUFFIX}). A trace becomes one by: memviz import FILE"
+            self.tell(False, sentence)
+            if self.gallery is not None:
+                self.gallery.tell(sentence)
 
     # -- guided runs
 

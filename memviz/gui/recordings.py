@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from memviz.gui.compare import CompareWindow
 from memviz.gui.session import Client
-from memviz.recording.format import SUFFIX
+from memviz.recording.format import SUFFIX, RecordingError, refuse_foreign
 from memviz.sources.base import Jump, Loop, Rate, Record, Seek, SourceSpec, Step, StopRecording, continued, playback
 from memviz.sources.host import HostClient
 
@@ -31,9 +32,10 @@ class Recordings(QObject):
         self._window = window
         self._session = window.session
         window.timeline.scrubbed.connect(self.seek)
+        window.charts.scrubbed.connect(self.seek)
         window.selection.changed.connect(self._selection_changed)
         self._event = -1
-        self._continued: tuple[Client | None, str] = (None, "")
+        self._continued: tuple[Client | None, str, int] = (None, "", -1)
         self.notes = window.notes
         self.notes.changed.connect(self._notes_changed)
         self.notes.told.connect(window.tell)
@@ -47,10 +49,11 @@ class Recordings(QObject):
         if self._session.recording:
             self._session.send(StopRecording(), "Finishing the recording …")
             return
-        name = f"{Path(self._window.scenario or 'memviz').stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}"
-        path = self._window.ask_file("Record to", name, _KINDS)
+        stem = Path((*self.open_paths(), self._window.scenario or "memviz")[0]).stem
+        path = self._window.ask_file("Record to", f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}", _KINDS)
         if path:
-            self._session.send(Record(str(Path(path).with_suffix(SUFFIX).absolute())), "Beginning to record …")
+            path = path if path.endswith(SUFFIX) else f"{path}{SUFFIX}"
+            self._session.send(Record(str(Path(path).absolute())), "Beginning to record …")
         self._session.changed.emit()  # the button shows what is, not what was clicked
 
     # -- opening one
@@ -63,8 +66,23 @@ class Recordings(QObject):
 
     def open(self, path: str, at_ns: int = -1) -> None:
         """Play a recording. What is wrong with the file is said where the state of a run is said."""
-        self._start(path, playback(path, at_ns), f"{Path(path).name}")
+        if self._refused(path):
+            return
+        self._start(path, playback(path, at_ns), f"{Path(path).name}", partial(self.open, path))
         self._session.set_running(True)
+
+    def _refused(self, path: str) -> bool:
+        """A file that is no recording is not worth the run that there is: say what it is, and leave all as it is."""
+        if self._session.client is None:
+            return False  # there is nothing to lose, and no other place to say it
+        try:
+            refuse_foreign(Path(path))
+        except RecordingError as error:
+            if self._window.gallery is not None:
+                self._window.gallery.leave()
+            self._window.tell(False, f"{error}.")
+            return True
+        return False
 
     def go_on(self, path: str = "", at_ns: int = -1) -> None:
         """Run the simulation on from an instant; by default from the one that is shown."""
@@ -73,15 +91,26 @@ class Recordings(QObject):
             if snapshot is None or snapshot.playback is None:
                 return
             path, at_ns = snapshot.playback.path, snapshot.time_ns
-        self._start(path, continued(path, at_ns), f"{Path(path).name}, going on")
-        self._continued = (self._session.client, path)
+        if self._refused(path):
+            return
+        self._start(path, continued(path, at_ns), f"{Path(path).name}, going on", partial(self.go_on, path, at_ns))
+        self._continued = (self._session.client, path, at_ns)
         self._session.set_running(True)
+
+    def go_back(self) -> bool:
+        """From a run that goes on from a recording to that recording, at that instant; False: this is no such run."""
+        client, path, at_ns = self._continued
+        if not path or client is not self._session.client:
+            return False
+        self.open(path, at_ns)
+        self._session.set_running(False)
+        return True
 
     # -- comparing
 
     def open_paths(self) -> list[str]:
         """Recordings that the window has to do with: the one that is played, and the one that a run goes on from."""
-        client, path = self._continued
+        client, path, _ = self._continued
         paths = [path] if path and client is self._session.client else []
         snapshot = self._session.snapshot
         if snapshot is not None and snapshot.playback is not None:
@@ -97,8 +126,9 @@ class Recordings(QObject):
         if paths:
             CompareWindow(self._window, paths[0], paths[0] if self._session.playing else "").show()
 
-    def _start(self, path: str, spec: SourceSpec, title: str) -> None:
+    def _start(self, path: str, spec: SourceSpec, title: str, again: Callable[[], None]) -> None:
         window = self._window
+        window.again = again
         offered = [(one.name, one.title) for one in window.scenarios]
         window.top_bar.set_scenarios([*offered, (path, title)], path)
         window.setWindowTitle(f"{title} — memviz")

@@ -91,6 +91,7 @@ class Session(QObject):
         """What became of the last command that tells something."""
         self.trouble = ""
         """What went wrong in the window itself, for the report."""
+        self._lost_recording = ""
         self._told = 0
         self._notice = ""
         self._waiting: dict[int, str] = {}
@@ -128,6 +129,7 @@ class Session(QObject):
         self.outcome = None
         self._told = 0
         self._notice = ""
+        self._lost_recording = ""
         self._waiting.clear()
         self._running_wanted = None
         self._speed_wanted = None
@@ -189,6 +191,8 @@ class Session(QObject):
                 if not self._wound:
                     self.history.load(snapshot.past, snapshot.past_events)
                 self._wound = snapshot.playback.wound
+                if self.outcome is not None and not self.outcome.ok:
+                    self.outcome = None  # "there is none behind this instant" is about another one by now
                 self.log.clear()  # what comes now are the events before the instant that it was wound to
             if snapshot.playback is None:
                 self.series.add(snapshot)
@@ -214,6 +218,14 @@ class Session(QObject):
                     self.outcome = outcome
         for number in [n for n in self._waiting if n <= self._told]:
             del self._waiting[number]
+        self._see_recording(snapshot)
+
+    def _see_recording(self, snapshot: Snapshot) -> None:
+        """Say it once when a recording has ended by itself: nobody asked for that, so no command tells it."""
+        failure = snapshot.recording.failure if snapshot.recording is not None else ""
+        if failure and failure != self._lost_recording:
+            self.outcome = Outcome(-1, "", False, failure)
+        self._lost_recording = failure
 
     # -- what can be read
 
@@ -237,7 +249,8 @@ class Session(QObject):
     @property
     def recording(self) -> bool:
         """A recording of this is being made."""
-        return self.snapshot is not None and self.snapshot.recording is not None and self.snapshot.recording.active
+        now = self.snapshot.recording if self.snapshot is not None else None
+        return now is not None and now.active and not self.failure
 
     @property
     def waiting(self) -> str:

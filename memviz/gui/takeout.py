@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QMainWindow, QMenu, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QWidget
 
 from memviz.gui import export, report
 from memviz.gui.docks import Docks
@@ -16,6 +16,7 @@ from memviz.gui.jobs import JobLine, Progress, to_file
 from memviz.gui.panel import PanelDock
 from memviz.gui.render import tables
 from memviz.gui.session import Session
+from memviz.recording.format import SUFFIX
 
 
 class TakesOut(QMainWindow):
@@ -30,14 +31,14 @@ class TakesOut(QMainWindow):
         path = self.ask_file("Save report", "memviz-report.json", "Report (*.json)")
         if path:
             found = report.build(self.session)
-            self._write(path, ".json", lambda to, _: report.write(to, found))
+            self.write_file(path, ".json", lambda to, _: report.write(to, found))
 
     def save_picture(self) -> None:
         """Ask where to, and write a picture of the window."""
         picture = self.grab().toImage()
         path = self.ask_file("Save picture", "memviz.png", "Picture (*.png)")
         if path:
-            self._write(path, ".png", lambda to, _: export.write_image(picture, to))
+            self.write_file(path, ".png", lambda to, _: export.write_image(picture, to))
 
     # -- taking out what is seen
 
@@ -56,9 +57,9 @@ class TakesOut(QMainWindow):
         if not path:
             return
         if Path(path).suffix.lower() == ".svg":
-            self._write(path, ".svg", export.drawing_of(panel))
+            self.write_file(path, ".svg", export.drawing_of(panel))
         else:
-            self._write(path, ".png", lambda to, _: export.write_image(image, to))
+            self.write_file(path, ".png", lambda to, _: export.write_image(image, to))
 
     def export_table(self, dock: PanelDock | None = None) -> None:
         """Ask where to, and write the table of a panel."""
@@ -69,7 +70,7 @@ class TakesOut(QMainWindow):
             return
         path = self.ask_file(f"Save {panel.view.title} as table", f"{panel.view.ident}.csv", export.TABLES_KIND)
         if path:
-            self._write(path, ".csv", partial(export.write_rows, parts))
+            self.write_file(path, ".csv", partial(export.write_rows, parts))
 
     def export_frames(self) -> None:
         """Ask where to, and write every page frame of the instant that is shown."""
@@ -79,7 +80,7 @@ class TakesOut(QMainWindow):
             return
         path = self.ask_file("Save every page frame", "page-frames.csv", export.TABLES_KIND)
         if path:
-            self._write(path, ".csv", partial(export.write_lines, tables.frames(snapshot)))
+            self.write_file(path, ".csv", partial(export.write_lines, tables.frames(snapshot)))
 
     def copy_text(self, dock: PanelDock | None = None) -> None:
         """A panel's words onto the clipboard."""
@@ -127,15 +128,28 @@ class TakesOut(QMainWindow):
         menu.popup(at)
 
     def ask_file(self, title: str, name: str, kinds: str) -> str:
-        """The file that the user chose; empty when he did not. Tests put an answer here."""
-        return QFileDialog.getSaveFileName(self, title, name, kinds)[0]
+        """The file that the user chose; empty when he did not. Tests put an answer here.
+
+        The dialog completes the name, so that it asks before a file is written over whose ending was left out.
+        """
+        dialog = QFileDialog(QApplication.activeWindow() or self, title, "", kinds)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setFileMode(QFileDialog.FileMode.AnyFile)
+        dialog.setDefaultSuffix(Path(name).suffix)
+        # No recording is ever written over: to ask whether it shall be would be to promise that.
+        dialog.setOption(QFileDialog.Option.DontConfirmOverwrite, name.endswith(SUFFIX))
+        dialog.filterSelected.connect(lambda kind: dialog.setDefaultSuffix(kind.rpartition("*")[2].rstrip(")")))
+        dialog.selectFile(name)
+        chosen = dialog.selectedFiles() if dialog.exec() else []
+        dialog.deleteLater()
+        return chosen[0] if chosen else ""
 
     def tell(self, ok: bool, sentence: str) -> None:
         """Say in the status line what became of something."""
         raise NotImplementedError
 
-    def _write(self, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
-        """Begin to write a file; when it is there, or is not, a sentence says so."""
+    def write_file(self, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
+        """Begin to write a file; when it is there, or is not, a sentence says so. ``suffix``: if ``path`` has none."""
         target = Path(path if Path(path).suffix else f"{path}{suffix}")
         done = partial(_written, target)
         self.jobs.start(f"Saving {target.name}", to_file(target, write), done)

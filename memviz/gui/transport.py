@@ -200,7 +200,7 @@ class TopBar(QWidget):
         if snapshot is None:
             self.source.text = "starting …" if self._session.client is not None else ""
             return
-        self.source.text = _recording_words(snapshot) or _source_words(snapshot)
+        self.source.text = _recording_words(snapshot, self._session.recording) or _source_words(snapshot)
         if snapshot.policies != self._shown_policies:
             self._show_policies(snapshot.policies)
         real = snapshot.source == "linux"
@@ -263,10 +263,10 @@ class TopBar(QWidget):
             self._session.set_policy(*entry.data())
 
 
-def _recording_words(snapshot: Snapshot) -> str:
+def _recording_words(snapshot: Snapshot, recording: bool) -> str:
     """What is being recorded, or which part of a recording this is; empty when neither."""
     now, played = snapshot.recording, snapshot.playback
-    if now is not None and now.active:
+    if now is not None and recording:
         missed = f", {now.missed:,} missing" if now.missed else ""
         missed += f", {short_count(now.left_out)} left out" if now.left_out else ""
         return f"● {now.seconds:.0f} s, {now.bytes / 1e6:.1f} MB{missed}"

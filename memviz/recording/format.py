@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import struct
 from pathlib import Path
 from typing import Final
@@ -137,6 +138,9 @@ def refuse_foreign(path: Path) -> int:
     try:
         # The log first: whoever finishes the file at this very moment empties the log when all of it is in the file.
         logged = _size_of(wal_of(path))
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would have us wait for ever
+            raise RecordingError(f"{path} is no file: name a {SUFFIX} file")
         with path.open("rb") as file:
             head = file.read(100)
         size = path.stat().st_size

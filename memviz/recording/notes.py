@@ -8,6 +8,7 @@ data folder instead, under the recording's path; ``Notes.where`` says so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -77,6 +78,8 @@ class Notes:
             except FileNotFoundError:
                 continue
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    continue  # so it can't be there: the recording's own name is as long as names get
                 raise RecordingError(f"{path} cannot be read: {error.strerror}; look at its rights") from error
         if found == self._read:
             return False
@@ -113,7 +116,8 @@ class Notes:
 
     def _write(self, notes: Iterable[Note]) -> None:
         ordered = sorted(notes, key=lambda one: (one.time_ns, one.id))
-        data = msgspec.json.format(msgspec.json.encode(_File(VERSION, self.recording.name, ordered)), indent=1) + b"\n"
+        name = os.fsencode(self.recording.name).decode(errors="replace")  # it need not be UTF-8, and JSON is
+        data = msgspec.json.format(msgspec.json.encode(_File(VERSION, name, ordered)), indent=1) + b"\n"
         path = self._own if self._own.exists() else self._beside
         try:
             _put(path, data)

@@ -38,6 +38,9 @@ _COMMANDS: Final[dict[str, type[Command]]] = {
     )
 }
 
+AGAIN: Final = "Running again to where the recording stands: "
+"""How the notice of a source on its way begins; then comes how far it is, as ``7 %``."""
+
 
 class ContinuedSource(SimulationSource):
     """A simulation on its way back to where a recording stands; then one like any other, and paused."""
@@ -140,7 +143,7 @@ class ContinuedSource(SimulationSource):
         if not self._again:
             return found
         percent = self.machine.ops * 100 // max(1, self._goal.ops)
-        notice = f"Running again to where the recording stands: {percent} %"
+        notice = f"{AGAIN}{percent} %"
         return replace(found, state="paused" if self._held else "running", notice=notice)
 
 

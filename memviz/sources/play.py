@@ -69,8 +69,8 @@ class Play:
 
     @property
     def step(self) -> int:
-        """How many moments have been."""
-        return self.steps - len(self._moments)
+        """How many moments have been; one that is under way has not: what it says is not there yet."""
+        return self.steps - len(self._moments) - (self.at_moment is not None)
 
     @property
     def next_at(self) -> int:

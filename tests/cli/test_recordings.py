@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import struct
@@ -203,13 +204,121 @@ def test_a_film_has_as_many_pictures_as_it_says(
     assert [one.name for one in tmp_path.iterdir()] == ["film.gif"]
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is not None, reason="there is an encoder here")
 def test_no_encoder_is_told_in_one_sentence(
-    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recording: tuple[Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = said(capsys, "export", recording[0], "-o", tmp_path / "film.mp4")
     assert (code, err) == (1, "memviz: .mp4 needs ffmpeg, which is not here: install it, or export .gif or .png\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def _encoder(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ffmpeg that is found first is ``script``."""
+    folder.mkdir()
+    (folder / "ffmpeg").write_text(script)
+    (folder / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("#!/bin/sh\necho no such codec >&2\nexit 3\n", "ffmpeg could not write the film (no such codec)"),
+        ("#!/bin/sh\nkill -SEGV $$\n", "ffmpeg could not write the film (it was killed by SIGSEGV)"),
+        ("#!/bin/sh\nexit 3\n", "ffmpeg could not write the film (it ended with exit code 3)"),
+        ("#!/bin/sh\nexec cat > /dev/null\n", "ffmpeg could not write the film (it wrote nothing)"),
+        (
+            "#!/bin/sh\nyes words | head -c 300000 >&2\nexec cat > /dev/null\n",
+            "ffmpeg could not write the film (words)",
+        ),
+        ("\x7fELF of another machine", "ffmpeg cannot be run (Exec format error): install ffmpeg anew"),
+    ],
+    ids=["failed", "killed", "silent", "nothing", "floods", "foreign"],
+)
+def test_a_broken_encoder_is_told_in_one_sentence(
+    script: str,
+    why: str,
+    recording: tuple[Path, dict],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The blame goes to the encoder and not to the file, whose folder is all right."""
+    _encoder(tmp_path / "bin", script, monkeypatch)
+    code, _, err = said(capsys, "export", recording[0], "-o", tmp_path / "film.mp4", "--size", "64x64")
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("memviz: ")
+    assert why in err
+    assert [one.name for one in tmp_path.iterdir()] == ["bin"]
+
+
+def test_the_encoder_gets_a_file_whatever_its_name_looks_like(
+    recording: tuple[Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``12:30.mp4`` is a file, not a protocol; an .mp4 has even numbers of pixels."""
+    script = '#!/bin/sh\nfor last; do :; done\necho "$@" > "${last#file:}"\nexec cat > /dev/null\n'
+    _encoder(tmp_path / "bin", script, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = said(capsys, "export", recording[0], "-o", "12:30.mp4", "--size", "65x47", "--json")
+    assert code == 0
+    line = (tmp_path / "12:30.mp4").read_text().split()
+    assert line[line.index("-s") + 1] == "64x46"
+    assert line[-1].startswith("file:")
+    assert (json.loads(out)["width"], json.loads(out)["height"]) == (64, 46)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no encoder here")
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_a_real_encoder_makes_a_film(
+    ending: str, recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / f"film.{ending}"
+    code, _, err = said(capsys, "export", recording[0], "-o", target, "--size", "65x47", "--times", "0.5")
+    data = target.read_bytes()
+    assert code == 0, err
+    if ending == "gif":
+        assert struct.unpack("<HH", data[6:10]) == (65, 47)
+    else:
+        box = data.index(b"tkhd")
+        assert struct.unpack(">II", data[box + 80 : box + 88]) == (64 << 16, 46 << 16)
+    assert [one.name for one in tmp_path.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("export", "-o", "x.png", "--at", "nan"), "nan is not in the range x>=0"),
+        (("export", "-o", "x.gif", "--times", "inf"), "inf is not in the range x>=0.01"),
+        (("play", "--at", "1e400"), "1e400 is not in the range x>=0"),
+    ],
+    ids=["nan", "inf", "too large"],
+)
+def test_what_is_no_number_is_a_usage_error(
+    arguments: tuple[str, ...], why: str, recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = said(capsys, arguments[0], recording[0], *arguments[1:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert why in err
+
+
+def test_the_map_of_what_differs_is_a_png_and_nothing_else(
+    recording: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was one under whatever name."""
+    code, _, err = said(capsys, "compare", recording[0], recording[0], "-o", tmp_path / "differs.svg")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "differs.svg: the map of what differs is a PNG" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["nan", "inf", "-1", "soon"])
+def test_an_instant_to_compare_is_a_time(
+    at: str, recording: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = said(capsys, "compare", f"{recording[0]}@{at}", recording[0])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "write FILE or FILE@SECONDS" in err
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])

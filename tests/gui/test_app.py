@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
-from memviz.gui.app import DEFAULT_SCENARIO, WindowOptions, keep_to_screen, list_scenarios, run_window
+from memviz.gui.app import DEFAULT_SCENARIO, FRAME, WindowOptions, keep_to_screen, list_scenarios, run_window
 from memviz.gui.main_window import MainWindow
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
@@ -165,12 +166,14 @@ def test_killing_the_window_leaves_no_host_behind(tmp_path: Path) -> None:
         assert until(5, lambda: not Path(f"/proc/{host}").exists() or "Z" in Path(f"/proc/{host}/stat").read_text())
 
 
-def test_ctrl_c_closes_the_window_and_its_host(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_a_signal_closes_the_window_and_its_host(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C, the end of a login, a terminal that goes."""
     process = window_process(tmp_path)
     with process:
         assert until(20, lambda: len(children(process.pid)) == 1)
         (host,) = children(process.pid)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(10) == 0
         assert until(5, lambda: not Path(f"/proc/{host}").exists())
 
@@ -192,5 +195,18 @@ def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
     available = window.screen().availableSize()
     assert window.height() > available.height(), "it would not fit"
     keep_to_screen(window)
-    assert window.height() == available.height()
-    assert window.width() == max(window.minimumWidth(), available.width())
+    assert window.isMaximized(), "with its title bar it would not fit else"
+    normal = window.normalGeometry().size()
+    assert normal.height() == max(window.minimumHeight(), available.height() - FRAME)
+    assert normal.width() == max(window.minimumWidth(), available.width())
+
+
+def test_a_window_that_fits_stays_as_it_is(qtbot: QtBot) -> None:
+    window = MainWindow([], Theme("dark"), Settings(remember=False))
+    qtbot.addWidget(window)
+    window.setMinimumSize(10, 10)
+    size = window.screen().availableSize() - QSize(0, FRAME)
+    window.resize(size)
+    keep_to_screen(window)
+    assert not window.isMaximized()
+    assert window.size() == size

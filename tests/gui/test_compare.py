@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from memviz.analysis.difference import difference
 from memviz.gui.compare import STEPS, CompareWindow
+from memviz.gui.controls import Button
 from memviz.gui.main_window import MainWindow
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
@@ -95,6 +98,7 @@ def test_maps_move_together(qtbot: QtBot, playing: MainWindow) -> None:
     assert len(set(cameras)) == 1
     shown.maps.maps[2].fit()
     assert {one.camera.zoom for one in shown.maps.maps} == {1.0}
+    shown.grab()  # what is at a point is what is painted there
     pfn = shown.maps.maps[0].pfn_at(QPointF(40, 40))
     qtbot.mouseClick(shown.maps.maps[2], Qt.MouseButton.LeftButton, pos=QPointF(40, 40).toPoint())
     assert playing.selection.now.pfn == shown.maps.maps[1].pfn_at(QPointF(40, 40)) == pfn
@@ -120,6 +124,43 @@ def test_two_recordings_of_two_policies(qtbot: QtBot, playing: MainWindow, recor
     shown.choose(1, "/etc/hostname")
     qtbot.waitUntil(lambda: "Second: /etc/hostname is no memviz recording" in shown.words.text(), timeout=PATIENCE_MS)
     shown.close()
+
+
+def test_what_is_compared_can_be_taken_out(qtbot: QtBot, playing: MainWindow, recording: Path, tmp_path: Path) -> None:
+    """As every panel can: what is shown, what differs, the curves."""
+    playing.recordings.compare()
+    shown = opened(playing)
+    with Reader(recording) as reader:
+        first, last = reader.at(1), reader.at(reader.instants)
+        expected, past = difference(first, last), reader.past()
+    settled(qtbot, shown, first.time_ns, last.time_ns)
+    names = iter(["shown.png", "shown.svg", "differs.csv", "curves.csv"])
+    playing.ask_file = lambda title, name, kinds: str(tmp_path / next(names))  # type: ignore[method-assign]
+    for button in ("compare_picture", "compare_picture", "compare_table", "compare_curves"):
+        qtbot.mouseClick(shown.findChild(Button, button), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not playing.jobs.jobs, timeout=PATIENCE_MS)
+    assert QImage(str(tmp_path / "shown.png")).size() == shown.size()
+    assert "What differs" in (tmp_path / "shown.svg").read_text()
+    with (tmp_path / "differs.csv").open() as file:
+        rows = list(csv.reader(file))
+    free = next(row for row in expected.owners if row.name == "free")
+    assert rows[0] == ["part", "what", "first", "second", "by"]
+    assert ["page frames", "free", str(free.first), str(free.second), str(free.by)] in rows
+    with (tmp_path / "curves.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert [int(row[2]) for row in rows[1:]] == 2 * past["time"].tolist()
+    assert [int(row[12]) for row in rows[1:]] == 2 * past["unusable"][:, 9].tolist()
+    shown.close()
+
+
+def test_the_comparison_does_not_lie_over_the_window(playing: MainWindow) -> None:
+    """Or no policy could be turned while both futures are looked at."""
+    playing.recordings.compare()
+    shown = opened(playing)
+    assert shown.windowHandle().transientParent() is None
+    assert shown.windowFlags() & Qt.WindowType.WindowType_Mask == Qt.WindowType.Window
+    playing.close()
+    assert not shown.isVisible(), "and it goes with the window"
 
 
 def test_both_futures(qtbot: QtBot, playing: MainWindow, recording: Path) -> None:

@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint
+from PySide6.QtCore import QPoint, QTimer
 from PySide6.QtGui import QContextMenuEvent, QImage
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu
 from pytestqt.qtbot import QtBot
 
 from memviz.gui import export
@@ -261,3 +261,22 @@ def test_what_is_too_long_for_the_clipboard_is_told(
     words = "The table of Physical memory is too long for the clipboard: save it as a file (Ctrl+E)."
     assert busy.status.told.words == words
     assert QApplication.clipboard().text() == "what was there"
+
+
+def test_the_dialog_completes_a_name_so_that_it_can_ask_before_it_writes_over_a_file(
+    qtbot: QtBot, busy: MainWindow, out: Path
+) -> None:
+    """A name without an ending was completed behind its back: what stood there was gone."""
+
+    def answer() -> None:
+        dialog = busy.findChild(QFileDialog)
+        assert dialog is not None
+        dialog.selectNameFilter("Drawing (*.svg)")
+        dialog.filterSelected.emit("Drawing (*.svg)")
+        field = dialog.findChild(QLineEdit, "fileNameEdit")
+        assert field is not None
+        field.setText(str(out / "map"))
+        dialog.accept()
+
+    QTimer.singleShot(0, busy, answer)
+    assert MainWindow.ask_file(busy, "Save", "heatmap.png", export.PICTURES) == str(out / "map.svg")

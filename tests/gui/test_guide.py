@@ -77,6 +77,15 @@ def test_n_goes_on_and_the_last_stop_ends_it(qtbot: QtBot, tour: tuple[MainWindo
     assert client.sent == []
 
 
+def test_a_run_that_goes_on_by_itself_leaves_the_panel(tour: tuple[MainWindow, PlayedClient]) -> None:
+    """With Space instead of N; behind the last stop there is no N."""
+    window, client = tour
+    arrive(window, client, LAST, 200)
+    assert window.docks.all["policies"].attention
+    arrive(window, client, LAST, 250, "running")
+    assert not any(dock.attention for dock in window.docks.all.values())
+
+
 def test_an_ordinary_run_has_no_bar(qtbot: QtBot, tour: tuple[MainWindow, PlayedClient]) -> None:
     window, client = tour
     client.snapshots = [replace(snapshot(), seq=9)]

@@ -197,10 +197,15 @@ def test_a_file_is_dropped_onto_the_window(
     enter = QDragEnterEvent(QPoint(50, 50), copy, data, left, none)
     window.dragEnterEvent(enter)
     assert enter.isAccepted()
+    window.show_gallery()
     window.dropEvent(QDropEvent(QPointF(50, 50), copy, data, left, none))
     assert paths == ([f"/data/{name}"] if opened else [])
     if not opened:
         assert window.status.told.words.startswith("trace.txt is no recording (*.memviz).")
+        assert window.gallery is not None
+        assert window.gallery.below.text() == window.status.told.words, "the start page lies over that line"
+        window.show_gallery()
+        assert window.gallery.below.text().startswith("Choose a scenario")
 
 
 def test_what_is_no_file_cannot_be_dropped(window: MainWindow) -> None:

@@ -334,6 +334,15 @@ def test_the_palette_finds_and_does(qtbot: QtBot, window: MainWindow, client: Fa
     assert window.status.told.words.startswith("Order 7 ")
 
 
+def test_the_palette_has_what_is_called_so_before_what_is_about_it(qtbot: QtBot, window: MainWindow) -> None:
+    """*Experiment* is about policies, too."""
+    palette = dialogs.Palette(window)
+    qtbot.addWidget(palette)
+    qtbot.keyClicks(palette.search, "polic")
+    listed = [palette.list.topLevelItem(row).text(0) for row in range(palette.list.topLevelItemCount())]
+    assert listed == ["Go to Policies and workload", "Experiment"]
+
+
 def test_help_opens(qtbot: QtBot, window: MainWindow) -> None:
     window.actions_by_name["help"].trigger()
     dialog = window.findChild(dialogs.HelpDialog)

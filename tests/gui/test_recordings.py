@@ -16,6 +16,7 @@ from memviz.gui.theme import Theme
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
 from memviz.sources.base import Rate, RequestPages, Step, simulation
+from memviz.sources.continued import AGAIN
 from memviz.sources.host import HostClient
 from memviz.sources.simulation import SimulationSource
 from tests.gui.clients import FakeClient
@@ -87,6 +88,26 @@ def test_the_pointer_winds_it(qtbot, playing: MainWindow) -> None:  # type: igno
             lambda wanted=wanted: abs(playing.session.snapshot.time_ns - wanted) < 6_000_000, timeout=PATIENCE_MS
         )
         assert playing.session.snapshot.time_ns <= wanted
+
+
+def test_there_is_one_time_cursor_wherever_it_is_moved(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    """Charts had one of their own, and Home and End moved nothing that could be seen."""
+    playing.docks.all["charts"].raise_()
+    charts = playing.charts
+    qtbot.waitUntil(lambda: charts.snapshot is not None and charts.history.times.size == 40, timeout=PATIENCE_MS)
+    times = playing.session.history.times
+    playing.actions_by_name["go_end"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 39, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: charts._cursor() == int(times[39]), timeout=PATIENCE_MS)
+    place = QPoint(round(charts.x_of(int(times[20]))) + 1, charts.height() // 2)
+    qtbot.mouseClick(charts, Qt.MouseButton.LeftButton, pos=place)
+    qtbot.waitUntil(lambda: abs(shown(playing) - 20) <= 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: charts._cursor() == playing.session.snapshot.time_ns, timeout=PATIENCE_MS)  # type: ignore[union-attr]
+    at = shown(playing)
+    qtbot.keyClick(charts, Qt.Key.Key_Left)
+    qtbot.waitUntil(lambda: shown(playing) < at, timeout=PATIENCE_MS)
+    playing.actions_by_name["go_begin"].trigger()
+    qtbot.waitUntil(lambda: shown(playing) == 0, timeout=PATIENCE_MS)
 
 
 def test_keys_step_and_jump(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
@@ -181,6 +202,46 @@ def test_going_on_from_an_instant(qtbot, playing: MainWindow, recording: Path) -
     assert not playing.actions_by_name["continue"].isEnabled()
 
 
+def test_going_on_can_be_called_off(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]
+    """Back to the recording, where it stood."""
+    with Reader(recording) as reader:
+        at_ns = reader.times_of(31)[0]
+    bar = playing.catch_up
+    now = dataclasses.replace(playing.session.snapshot, playback=None, state="running", notice=f"{AGAIN}37 %")  # type: ignore[type-var]
+    playing.recordings.go_on(str(recording), at_ns)
+    playing.session.snapshot = now
+    bar.look()
+    assert bar.isVisible()
+    assert (bar.bar.value(), bar.bar.maximum()) == (37, 100)
+    assert bar.words.text.endswith("on the way to where the recording stands …")
+    bar.cancel.click()
+    qtbot.waitUntil(lambda: shown(playing) == 30, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: playing.session.snapshot.state == "paused", timeout=PATIENCE_MS)  # type: ignore[union-attr]
+    assert not bar.isVisible()
+    assert not playing.recordings.go_back()
+
+
+def test_start_again_is_the_recording_and_then_the_run_that_goes_on(qtbot, playing: MainWindow) -> None:  # type: ignore[no-untyped-def]
+    """And not the scenario that was open before, in place of both."""
+    names: list[str] = []
+    playing.ask_file = lambda title, name, kinds: names.append(name) or ""  # type: ignore[method-assign, func-returns-value]
+    playing.recordings.seek_paused(playing.session.snapshot.playback.last_ns)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: shown(playing) == 39, timeout=PATIENCE_MS)
+    playing.actions_by_name["restart"].trigger()
+    assert playing.windowTitle() == "small.memviz — memviz"
+    qtbot.waitUntil(lambda: 0 <= shown(playing) < 39, timeout=PATIENCE_MS)
+    playing.recordings.toggle()
+    playing.recordings.go_on()
+    playing.actions_by_name["restart"].trigger()
+    assert playing.windowTitle() == "small.memviz, going on — memviz"
+    playing.recordings.toggle()
+    assert [name.startswith("small-2") for name in names] == [True, True], "called after what it is of"
+    playing.open_scenario("aged")
+    playing.actions_by_name["restart"].trigger()
+    assert playing.scenario == "aged"
+    assert "small" not in playing.windowTitle()
+
+
 def test_the_record_button(qtbot, theme: Theme, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     spec = simulation("aged-file-server", 3, 32)
     window = MainWindow([Scenario("aged", "Aged", lambda: HostClient(spec))], theme, Settings())
@@ -220,9 +281,26 @@ def test_nobody_chose_a_file(window: MainWindow, client: FakeClient) -> None:
     assert not window.actions_by_name["record"].isChecked()
 
 
-def test_a_file_that_is_none_says_so(qtbot, window: MainWindow, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_none_says_so_and_the_run_stays(window: MainWindow, client: FakeClient, tmp_path: Path) -> None:
     path = tmp_path / "letter.memviz"
     path.write_text("Dear Sir or Madam, " * 20)
+    window.show_gallery()
+    for act in (window.recordings.open, window.recordings.go_on):
+        act(str(path))
+        assert f"{path} is no memviz recording" in window.status.told.words
+        assert window.status.told.tone == "bad"
+        assert window.session.client is client
+        assert client.alive
+        assert window.windowTitle().startswith("Aged file server")
+        assert window.gallery is not None
+        assert window.gallery.isHidden(), "it would lie over the sentence"
+
+
+def test_where_nothing_runs_the_file_that_is_none_takes_that_place(qtbot, theme: Theme, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "letter.memviz"
+    path.write_text("Dear Sir or Madam, " * 20)
+    window = MainWindow([], theme, Settings())
+    qtbot.addWidget(window)
     window.recordings.open(str(path))
     qtbot.waitUntil(lambda: window.session.failure != "", timeout=PATIENCE_MS)
     assert "letter.memviz is no memviz recording" in window.session.failure

@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 from memviz.gui.selection import Selection
 from memviz.gui.session import Session
 from memviz.gui.views.status import told
+from memviz.recording_state import Playback, Recording
 from memviz.snapshot import Outcome
 from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
 from tests.gui.clients import FakeClient, PlayedClient
@@ -204,3 +205,46 @@ def test_the_end_of_the_window_waits_for_all_that_were_left(qtbot: QtBot) -> Non
     session.close()
     assert slow.waited or slow.gone
     assert not any(timer.isActive() for timer in session.findChildren(QTimer))
+
+
+def test_a_recording_that_ends_by_itself_is_told_once(qtbot: QtBot) -> None:
+    """The line said that it records, in green, after the file was gone."""
+    going = Recording("/r.memviz", 5, 0, 1000, 1.0, True)
+    lost = going._replace(active=False, failure="The recording has stopped: the disk of /r.memviz is full.")
+    told_once = [snapshot(recording=now, seq=seq) for seq, now in enumerate([going, lost, lost, lost], 1)]
+    session = opened(PlayedClient(told_once))
+    session.pull()
+    assert session.outcome is None
+    session.pull()
+    assert (told(session).words, told(session).tone) == (lost.failure, "bad")
+    session.outcome = Outcome(-1, "", True, "What came later.")
+    session.pull()
+    assert told(session).words == "What came later."
+    session.close()
+
+
+def test_what_an_instant_did_not_have_is_forgotten_at_another(qtbot: QtBot) -> None:
+    """ "There is no grace period behind this instant" stood there wherever one went."""
+    place = Playback("/r.memviz", 9, 8, 0, 9000, 1, 1.0, None, (), True)
+    refused = Outcome(1, "Jump", False, "There is no grace period behind this instant.")
+    said = (snapshot(playback=place, seq=1), snapshot(playback=place, seq=2, outcomes=(refused,)))
+    session = opened(PlayedClient([*said, snapshot(playback=place._replace(wound=2), seq=3, outcomes=(refused,))]))
+    session.pull()
+    session.pull()
+    assert session.outcome == refused
+    session.pull()
+    assert session.outcome is None
+    session.close()
+
+
+def test_a_source_that_dies_takes_the_recording_along_and_that_is_said(qtbot: QtBot) -> None:
+    """The button stayed pressed, and nobody said that what was written can be played."""
+    client = PlayedClient([snapshot(recording=Recording("/r.memviz", 5, 0, 1000, 1.0, True))])
+    session = opened(client)
+    session.pull()
+    assert session.recording
+    client.die("The process that runs the source was killed by SIGKILL: what you see is its last picture.")
+    session.pull()
+    assert not session.recording
+    assert told(session).words.endswith("last picture. What was recorded until then is in /r.memviz.")
+    session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -146,6 +147,10 @@ def test_foreign_newer_and_missing_files(whole: tuple[Path, list[Snapshot]], tmp
         Reader(tmp_path / "nothing.memviz")
     with pytest.raises(RecordingError, match=r"is a folder: name a \.memviz file"):
         Reader(tmp_path)
+    pipe = tmp_path / "pipe.memviz"
+    os.mkfifo(pipe)
+    with pytest.raises(RecordingError, match=r"pipe\.memviz is no file: name a \.memviz file"):
+        Reader(pipe)
 
 
 def test_from_a_folder_that_nobody_may_write_to(whole: tuple[Path, list[Snapshot]], tmp_path: Path) -> None:

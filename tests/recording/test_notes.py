@@ -47,6 +47,16 @@ def test_notes_come_back_in_the_order_of_time(file: Path) -> None:
         notes.add(0, "x" * (LONGEST + 1))
 
 
+@pytest.mark.parametrize("name", [b"d\xe9j\xe0.memviz", b"x" * 243 + b".memviz"], ids=["latin-1", "long"])
+def test_a_recording_may_have_any_name_that_a_file_can_have(file: Path, name: bytes) -> None:
+    """One that is no UTF-8 took no note; beside one as long as names get there is no room for the notes' name."""
+    other = file.rename(file.parent / os.fsdecode(name))
+    note = Notes(other).add(1_000_000, "seen")
+    assert Notes(other).all == (note,)
+    with memviz.open(other) as run:
+        assert [one.text for one in run.notes.all] == ["seen"]
+
+
 def test_two_windows_lose_no_note_of_each_other(file: Path) -> None:
     one, other = Notes(file), Notes(file)
     one.add(1, "one")

@@ -88,3 +88,15 @@ def test_however_often_one_looks_the_pieces_are_the_same() -> None:
         stops.append(often.machine.ops)
     assert stops == [5, PIECE, 40, 2 * PIECE, 3 * PIECE, 100]
     assert often.machine.digest() == once.machine.digest()
+
+
+def test_a_moment_under_way_has_not_been_yet() -> None:
+    """Or a tour would be at a stop whose words, and whose panel, are still those of the stop before."""
+    under_way, _ = play()
+    during: list[int] = []
+    behind: list[int] = []
+    under_way.before_moment = lambda moment: during.append(under_way.step)
+    under_way.on_moment = lambda moment: behind.append(under_way.step)
+    under_way.run(under_way.ops)
+    assert during == [0, 1, 2, 3]
+    assert behind == [1, 2, 3, 4]

@@ -6,7 +6,7 @@ from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
@@ -61,6 +61,8 @@ class ChartsView(View):
     )
     empty: ClassVar[str] = "Nothing has happened yet"
     period_ms: ClassVar[int] = 100
+    scrubbed = Signal(object)
+    """An instant of a recording is wanted, ns: what is shown of it is where the one time cursor stands."""
     own_keys = frozenset({Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Plus, Qt.Key.Key_Minus})
 
     def __init__(
@@ -70,7 +72,7 @@ class ChartsView(View):
         self.history = history
         self.series = series
         self.chart = CHARTS[0][0]
-        self._version = (-1, -1)
+        self._version = (-1, -1, -1)
         self._drag: tuple[float, tuple[int, int]] | None = None
         self._dragged = False
         self.chooser = Chooser()
@@ -92,7 +94,7 @@ class ChartsView(View):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Repaint when there is something new."""
         self.snapshot = snapshot
-        version = (self.history.version, self.series.version)
+        version = (self.history.version, self.series.version, self._cursor())
         if version != self._version:
             self._version = version
             self.update()
@@ -234,8 +236,20 @@ class ChartsView(View):
         last = int(curve.values[-1]) if curve.values.size else -1
         return "–" if last < 0 else f"{last / 1000:.2f}" if self.chart == "indices" else f"{last / 10:.0f} %"
 
+    def _cursor(self) -> int:
+        """Where the time cursor stands: of a recording at the instant that is shown; -1: nowhere."""
+        if self.snapshot is not None and self.snapshot.playback is not None:
+            return self.snapshot.time_ns
+        return self.selection.now.time_ns
+
+    def _move_cursor(self, time_ns: int) -> None:
+        if self.snapshot is not None and self.snapshot.playback is not None:
+            self.scrubbed.emit(time_ns)
+        else:
+            self.selection.select_time(time_ns)
+
     def _paint_cursor(self, painter: QPainter) -> None:
-        time_ns = self.selection.now.time_ns
+        time_ns = self._cursor()
         area = self._area()
         x = self.x_of(time_ns)
         if time_ns < 0 or not area.left() <= x <= area.right():
@@ -336,7 +350,7 @@ class ChartsView(View):
         clicked = self._drag is not None and not self._dragged
         self._drag = None
         if clicked and self.chart != "success" and self.history.times.size:
-            self.selection.select_time(max(0, self.time_at(event.position().x())))
+            self._move_cursor(max(0, self.time_at(event.position().x())))
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Everything again."""
@@ -347,11 +361,11 @@ class ChartsView(View):
         """Left and right move the time cursor, plus and minus zoom."""
         key = Qt.Key(event.key())
         begin, end = self.shown()
-        now = self.selection.now.time_ns
+        now = self._cursor()
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self.history.times.size:
             now = end if now < 0 else now
             step = (end - begin) // 50
-            self.selection.select_time(min(end, max(begin, now + (step if key == Qt.Key.Key_Right else -step))))
+            self._move_cursor(min(end, max(begin, now + (step if key == Qt.Key.Key_Right else -step))))
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Minus):
             at = self.x_of(now) if now >= 0 else self.width() / 2
             self.zoom(0.7 if key == Qt.Key.Key_Plus else 1.4, at)

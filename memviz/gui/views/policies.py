@@ -63,10 +63,12 @@ class Switch(QWidget):
 
     def show_value(self, value: str) -> None:
         """Which value it has."""
+        self.value = value
         for name, button in self.buttons.items():
             button.setChecked(name == value)
 
     def _clicked(self, value: str, checked: bool = False) -> None:
+        self.show_value(self.value)  # Qt has turned the button over, but what it has is for the source to say
         self.wanted.emit(self.name, value)
 
 
@@ -188,6 +190,10 @@ class PoliciesView(View):
             self.paint_empty(painter, "A recording and a real machine are as they are")
             painter.end()
 
+    def _control_wanted(self, name: str, value: str) -> None:
+        self._shown = ()  # a source that doesn't want to has said nothing new: its value comes back all the same
+        self.control_wanted.emit(name, value)
+
     def _build(self, snapshot: Snapshot) -> None:
         self.switches.clear()
         self.knobs.clear()
@@ -210,7 +216,7 @@ class PoliciesView(View):
                 head.setContentsMargins(0, 9, 0, 1)
                 column.addWidget(head)
             knob = Knob(control, self.theme)
-            knob.wanted.connect(self.control_wanted)
+            knob.wanted.connect(self._control_wanted)
             column.addWidget(knob)
             self.knobs[control.name] = knob
         column.addStretch(1)

@@ -33,7 +33,9 @@ def told(session: Session) -> Told:
     """The most important thing to say about ``session`` now: a failure, a command at work, its outcome, a hint."""
     snapshot = session.snapshot
     if session.failure:
-        return Told("▲", session.failure, "bad")
+        made = snapshot.recording if snapshot is not None else None
+        kept = f" What was recorded until then is in {made.path}." if made is not None and made.active else ""
+        return Told("▲", f"{session.failure}{kept}", "bad")
     if session.waiting:
         return Told("…", session.waiting, "info")
     if snapshot is None:

@@ -84,3 +84,15 @@ def test_a_source_without_switches_says_so(qtbot: QtBot, selection: Selection, t
     made.show_snapshot(replace(snapshot(), policies=(), controls=()))
     assert not made.area.isVisible()
     assert not made.switches
+
+
+def test_what_the_source_says_is_shown_and_not_what_was_pressed(qtbot: QtBot, view: PoliciesView) -> None:
+    """Pressing the value that it has left none pressed; a recording that refuses left the refused one pressed."""
+    buttons = view.switches["xa_nodes"].buttons
+    for name in ("movable", "fixed"):
+        qtbot.mouseClick(buttons[name], Qt.MouseButton.LeftButton)
+        assert {one: button.isChecked() for one, button in buttons.items()} == {"movable": True, "fixed": False}
+    knob = view.knobs["0.weight"]
+    knob.slider.setValue(3)
+    view.show_snapshot(now())
+    assert (knob.slider.value(), knob.value.text()) == (8, "8")
