@@ -16,9 +16,9 @@ from functools import partial
 from types import FrameType
 from typing import Final
 
-from PySide6.QtCore import QCoreApplication, QEvent, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QSize, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from memviz import APP_ID, __version__, resources, scenario
 from memviz.gui import report
@@ -35,6 +35,8 @@ SCRIPT_S: Final = 900
 SETTLE_MS: Final = 400
 """From the end of a script to the picture of it: panels that move things in have done so."""
 DEFAULT_SCENARIO: Final = "aged-file-server"
+FRAME: Final = QSize(10, 40)
+"""Room for what a desktop draws around a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,15 @@ def run_window(options: WindowOptions) -> int:
     return code[0] if code else 0
 
 
-def keep_to_screen(window: MainWindow) -> None:
-    """Make a window that is larger than its screen as large as that: a part of it could not be reached."""
-    window.resize(window.size().boundedTo(window.screen().availableSize()))
+def keep_to_screen(window: QWidget) -> None:
+    """Fill the screen with a window that does not fit with its frame: a part of it could not be reached.
+
+    How large a frame is, only the window manager knows, and only later: a maximized window it fits in by itself.
+    """
+    room, wanted = window.screen().availableSize(), window.size()
+    window.resize(wanted.boundedTo(room))
+    if wanted.expandedTo(room - FRAME) != room - FRAME:
+        window.setWindowState(window.windowState() | Qt.WindowState.WindowMaximized)
 
 
 def list_scenarios(options: WindowOptions) -> tuple[list[Scenario], str]:

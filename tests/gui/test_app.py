@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.app import DEFAULT_SCENARIO, WindowOptions, keep_to_screen, list_scenarios, run_window
@@ -194,3 +196,16 @@ def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
     keep_to_screen(window)
     assert window.height() == available.height()
     assert window.width() == max(window.minimumWidth(), available.width())
+    assert window.isMaximized(), "its title bar would push the timeline off the screen"
+
+
+def test_a_window_that_fits_with_its_frame_stays_as_it_is(qtbot: QtBot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    available = window.screen().availableSize()
+    window.resize(available - QSize(10, 40))
+    keep_to_screen(window)
+    assert (window.size(), window.isMaximized()) == (available - QSize(10, 40), False)
+    window.resize(available - QSize(10, 39))
+    keep_to_screen(window)
+    assert window.isMaximized()
