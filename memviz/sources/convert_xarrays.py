@@ -65,9 +65,12 @@ def count_nodes(entry: object) -> int:
     return 1 + sum(count_nodes(slot) for slot in entry.slots if slot is not None)
 
 
-def largest(filemap: Filemap) -> tuple[XArrayInfo, ...]:
-    """The files with the most pages, largest first; at most ``LISTED``."""
+def largest(filemap: Filemap, besides: int = -1) -> tuple[XArrayInfo, ...]:
+    """The files with the most pages, largest first; at most ``LISTED``, and file ``besides``."""
     files = heapq.nlargest(LISTED, filemap.files.values(), key=lambda file: (file.nrpages, -file.number))
+    other = filemap.files.get(besides)
+    if other is not None and other not in files:
+        files.append(other)
     return tuple(info(file) for file in files)
 
 
@@ -81,15 +84,28 @@ class NodeWatch:
         self._left: dict[int, XaNode] = {}
         self.moved: frozenset[int] = frozenset()
         """Addresses that nodes have moved to since the look before."""
+        self._moved_in: dict[int, int] = {}
+        """How many of them in which tree, by the tree's ``id``."""
 
     def note(self, events: Structured) -> None:
         """Take what has happened since the look before."""
         moves = events[events["kind"] == XA_NODE_MOVED]
         self.moved = frozenset(moves["b"].tolist())
+        trees: dict[int, int] = {}
         for old, new in zip(moves["a"].tolist(), moves["b"].tolist(), strict=True):
             node = convert_slabs.content(self._slub, new)
             if isinstance(node, XaNode):
                 self._left[old] = node
+                trees[id(node.array)] = trees.get(id(node.array), 0) + 1
+        self._moved_in = trees
+
+    def file_moved_in(self, filemap: Filemap) -> int:
+        """The file in whose tree most nodes were moved since the look before; -1: in none."""
+        if not self._moved_in:
+            return -1
+        moved = {file.number: self._moved_in.get(id(file.i_pages), 0) for file in filemap.files.values()}
+        best = max(moved, key=lambda number: (moved[number], -number), default=-1)
+        return best if moved.get(best) else -1
 
     def nodes(self, file: HasTree | None) -> Structured:
         """The nodes of a file's tree, parents before children, then those that are in it no more or not yet; at most

@@ -120,6 +120,8 @@ class SimulationSource:
         self._look: Callable[[], None] = _nobody
         self._unhurried = Unhurried(self.machine)
         self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.slub)
+        self._followed = -1
+        """The file whose nodes were moved last: it is shown while nobody has chosen one."""
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self._speed = 0
@@ -356,6 +358,9 @@ class SimulationSource:
         events, lost = convert_cpus.events(machine.trace, self._event_seq)
         self._event_seq = machine.trace.seq
         self._watch.note(events)
+        found = self._watch.file_moved_in(machine.filemap)
+        followed = found >= 0 and found != self._followed
+        self._followed = found if found >= 0 else self._followed
         self._pages = pages = self._copies.pages()
         caches, slabs, objects = self._slabs.get(share)
         return Snapshot(
@@ -372,7 +377,7 @@ class SimulationSource:
             caches=caches,
             slabs=slabs,
             objects=objects,
-            xarrays=self._xarrays.get(share),
+            xarrays=self._xarrays.get(1.0 if followed else share),
             nodes=self._nodes.get(1.0 if self._watch.moved else share),
             cpus=convert_cpus.cpus(machine.smp, self._state != "running"),
             lanes=convert_cpus.lanes(machine.smp),
@@ -393,11 +398,14 @@ class SimulationSource:
         )
 
     def _effective_focus(self) -> Focus:
-        """The focus. Where there is no xa_node, as files have radix trees, those trees' nodes are shown instead."""
-        caches = self.machine.slub.caches
-        if self.focus.cache == "xa_node" and RADIX_TREE_NODE in caches and not caches["xa_node"].slabs:
-            return self.focus._replace(cache=RADIX_TREE_NODE)
-        return self.focus
+        """The focus. Where there is no xa_node, as files have radix trees, those trees' nodes are shown instead; where
+        no file is chosen, that whose nodes were moved last."""
+        focus, caches = self.focus, self.machine.slub.caches
+        if focus.cache == "xa_node" and RADIX_TREE_NODE in caches and not caches["xa_node"].slabs:
+            focus = focus._replace(cache=RADIX_TREE_NODE)
+        if focus.xarray < 0 and self._followed in self.machine.filemap.files:
+            focus = focus._replace(xarray=self._followed)
+        return focus
 
     def _make_slabs(self) -> tuple[tuple[Cache, ...], Structured, U8]:
         """Both at once: what a cache's figures say and what its slabs show is of one moment."""
@@ -405,11 +413,11 @@ class SimulationSource:
         return convert_slabs.caches(slub), *convert_slabs.slabs_and_objects(slub, self._effective_focus().cache)
 
     def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
-        return convert_xarrays.largest(self.machine.filemap)
+        return convert_xarrays.largest(self.machine.filemap, self._followed)
 
     def _make_nodes(self) -> Structured:
         files = self.machine.filemap.files
-        file = files.get(self.focus.xarray)
+        file = files.get(self._effective_focus().xarray)
         if file is None and files:
             file = max(files.values(), key=lambda one: (one.nrpages, -one.number))
         return self._watch.nodes(file)
