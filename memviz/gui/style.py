@@ -71,6 +71,7 @@ QToolButton[flat="true"]:focus { border-color: $focus; }
   background: $accent_button; border-color: $focus; }
 #top_bar QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
 #top_bar QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
+QToolButton[small="true"] { padding: 1px 7px; }
 QToolButton::menu-indicator { image: none; width: 0; }
 QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18px; border-top-right-radius: 5px;
   border-bottom-right-radius: 5px; }
@@ -121,6 +122,7 @@ QScrollBar::handle:hover { background: $faint; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0; }
+#story_text { background: transparent; padding: 0; }
 #gallery, #experiment_page { background: $window; }
 #experiment_page QToolButton, #experiment_page QComboBox { border-color: $border; }
 #experiment_page QToolButton:focus, #experiment_page QComboBox:focus { border-color: $focus; }
