@@ -12,6 +12,8 @@ from memviz.gui.panel import PanelDock, View
 
 LEFT_SHARE = 0.545
 UPPER_SHARE = 0.68
+LANES_H = 124
+"""Four CPUs and the line below them that says when."""
 
 
 def panel_key(number: int) -> str:
@@ -156,6 +158,8 @@ class Docks:
         left = int(width * LEFT_SHARE)
         window.resizeDocks([docks["heatmap"], docks["slab_grid"]], [left, width - left], across)
         right = [docks["slab_grid"], docks["xarray_tree"], docks["cpu_lanes"]]
-        window.resizeDocks(right, [int(upper * 0.34), int(upper * 0.42), int(upper * 0.24)], down)
+        lanes = max(int(upper * 0.24), min(LANES_H, int(upper * 0.36)))
+        slabs = int((upper - lanes) * 0.45)
+        window.resizeDocks(right, [slabs, upper - lanes - slabs, lanes], down)
         third = width // 3
         window.resizeDocks([docks["contiguity"], docks["request"], docks["events"]], [third, third, third], across)

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.cpu_lanes import LEFT, CpuLanesView, standing_words
+from memviz.gui.views.cpu_lanes import LEAST_NOW, LEFT, CpuLanesView, standing_words
 from memviz.kernel.trace import RCU_GP_END
 from memviz.snapshot import CPU_RUNS, CPU_SPINS, CPU_STATE_NAMES, EVENT_DTYPE, LANE_DTYPE, Cpu, Snapshot
 from tests.gui.synthetic import empty_snapshot, snapshot
@@ -108,11 +108,26 @@ def test_standing_tells_what_each_cpu_stands_before(view: CpuLanesView) -> None:
     running = view._lanes_width()
     one = instant("paused")
     view.show_snapshot(replace(one, seq=one.seq + 1))
-    assert view._lanes_width() < 0.6 * running
+    assert view._lanes_width() < running
     cpu = Cpu(1, 2, "defrag", "xa_migrate: before the slot is published", ("xa_lock", "slab lock"), True, 1, "")
     assert standing_words(cpu) == (
         "xa_migrate: before the slot is published · holds xa_lock, slab lock · irqs off · in RCU · defrag"
     )
+
+
+def test_what_cpus_stand_before_takes_the_room_that_its_words_need(view: CpuLanesView) -> None:
+    view.resize(1200, 160)
+    one = instant("paused")
+    idle = tuple(Cpu(number, 0, "", "idle", (), False, 0, "") for number in range(4))
+    view.show_snapshot(replace(one, seq=one.seq + 1, cpus=idle))
+    short = view._lanes_width()
+    assert short == 1200 - LEFT - LEAST_NOW
+    busy = (idle[0]._replace(label="xa_migrate: before the slot is published", locks=("xa_lock",)), *idle[1:])
+    view.show_snapshot(replace(one, seq=one.seq + 2, cpus=busy))
+    long = view._lanes_width()
+    assert (1200 - LEFT) / 2 <= long < short
+    view.show_snapshot(replace(one, seq=one.seq + 3, cpus=idle))
+    assert view._lanes_width() == long, "lanes that change their scale at every step can't be followed"
 
 
 def test_without_lanes_the_state_of_now_is_shown(view: CpuLanesView, theme: Theme) -> None:
