@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
@@ -52,3 +55,18 @@ def test_all_stages_are_painted_at_any_height(qtbot: QtBot, selection: Selection
     if height >= 120:
         assert theme.color("chart.compaction").name() in colours(view)
     assert not view.grab().isNull()
+
+
+def test_a_verdict_that_is_long_for_the_panel_gets_smaller_letters_before_it_is_cut(
+    qtbot: QtBot, selection: Selection, theme: Theme
+) -> None:
+    view = request_view(qtbot, selection, theme)
+    assert view.anatomy is not None
+    view.setMinimumHeight(0)
+    view.resize(480, 17 * len(view.anatomy.rows) + 14 + 3 * QFontMetrics(theme.font("small")).lineSpacing())
+    long = replace(view.anatomy, verdict="Failed: 65 of 117 blocks are held by slab pages, 24 by unmovable pages. " * 2)
+    font, lines = view._fitting(long, 420)
+    assert font == theme.font("small")
+    assert " ".join(lines) == long.verdict.strip()
+    font, lines = view._fitting(long, 1200)
+    assert (font, len(lines)) == (theme.font("normal"), 1)
