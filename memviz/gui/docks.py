@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTa
 from memviz.gui.panel import PanelDock, View
 
 LEFT_SHARE = 0.545
-UPPER_SHARE = 0.68
+UPPER_SHARE = 0.65
 LANES_H = 124
 """Four CPUs and the line below them that says when."""
 

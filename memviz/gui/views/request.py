@@ -66,6 +66,15 @@ class RequestView(View):
         self.setToolTip("\n".join(self.words()) if self.anatomy is not None else "")
         self.update()
 
+    def hint(self) -> str:
+        """How there could be a request: not everywhere by a button."""
+        source = "" if self.snapshot is None else self.snapshot.source
+        if source == "playback":
+            return "None was recorded up to this instant"
+        if self.snapshot is not None and dict(self.snapshot.policies).get("actions") == "off":
+            return "memviz only reads this machine; with --live --actions it can ask for a huge page"
+        return "Press Request in the bar above, or R"
+
     def words(self) -> list[str]:
         """Everything the panel says, line by line."""
         if self.anatomy is None:
@@ -87,7 +96,7 @@ class RequestView(View):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.anatomy is None:
-            self.paint_empty(painter, "Press Request in the bar above, or R")
+            self.paint_empty(painter, self.hint())
         else:
             self._paint(painter, self.anatomy)
         painter.end()

@@ -72,7 +72,9 @@ class StoryView(View):
         """Draw why there is no text."""
         if self.report is None:
             painter = QPainter(self)
-            self.paint_empty(painter, "Press Defragment slabs, or D")
+            played = self.snapshot is not None and self.snapshot.source == "playback"
+            hint = "No pass was recorded up to this instant" if played else "Press Defragment slabs, or D"
+            self.paint_empty(painter, hint)
             painter.end()
 
     def _write(self) -> None:

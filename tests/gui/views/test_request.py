@@ -14,7 +14,7 @@ from memviz.gui.theme import Theme
 from memviz.gui.views.request import RequestView
 from memviz.sources.base import RequestPages
 from tests.gui.screen import colours, shown
-from tests.gui.synthetic import SyntheticSource
+from tests.gui.synthetic import SyntheticSource, snapshot
 
 
 def request_view(qtbot: QtBot, selection: Selection, theme: Theme, height: int = 260) -> RequestView:
@@ -70,3 +70,18 @@ def test_a_verdict_that_is_long_for_the_panel_gets_smaller_letters_before_it_is_
     assert " ".join(lines) == long.verdict.strip()
     font, lines = view._fitting(long, 1200)
     assert (font, len(lines)) == (theme.font("normal"), 1)
+
+
+def test_where_no_button_helps_the_hint_says_what_does(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = RequestView(selection, theme)
+    one = replace(snapshot(), request=None)
+    for changed, words in (
+        (one, "Press Request in the bar above, or R"),
+        (replace(one, source="playback"), "None was recorded up to this instant"),
+        (
+            replace(one, source="linux", policies=(("actions", "off"),)),
+            "memviz only reads this machine; with --live --actions it can ask for a huge page",
+        ),
+    ):
+        view.show_snapshot(changed)
+        assert view.hint() == words
