@@ -83,6 +83,7 @@ QComboBox[small="true"]::drop-down { border: 0; width: 16px; }
 QComboBox::drop-down { border: 0; width: 20px; }
 QComboBox::down-arrow, QToolButton::menu-arrow { image: url("$arrow"); width: 12px; height: 12px; }
 QToolButton[accent="true"]::menu-arrow { image: url("$accent_arrow"); }
+QToolButton[accent="true"]::menu-arrow:disabled { image: url("$arrow"); }
 QComboBox QAbstractItemView { background: $raised; color: $text; border: 1px solid $border; outline: 0;
   selection-background-color: $selection; selection-color: $text; }
 QLineEdit { background: $sunken; color: $text; border: 1px solid $border; border-radius: 5px; padding: 3px 7px;
