@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -168,8 +169,12 @@ def race(name: str = "race-reader") -> Snapshot:
 
 def settle(window: MainWindow) -> None:
     """Let everything be laid out, sorted and painted."""
-    for _ in range(60 if window.session.snapshot is not None and window.session.snapshot.pages.nr > 1 << 22 else 4):
+    large = window.session.snapshot is not None and window.session.snapshot.pages.nr > 1 << 22
+    for _ in range(60 if large else 4):
         window.session.pull()
+        QApplication.processEvents()
+    until = perf_counter() + 20  # a large map is looked through a slice at a time, while it can be seen
+    while large and window.heatmap.isVisible() and not window.heatmap.pyramid.complete and perf_counter() < until:
         QApplication.processEvents()
 
 

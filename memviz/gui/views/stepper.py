@@ -6,7 +6,7 @@ from functools import partial
 from html import escape
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QRect, QRectF, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -33,6 +33,7 @@ LIST_W: Final = 238
 LEAST_LIST_W: Final = 170
 ABOUT_H: Final = 150
 LEAST_ABOUT_H: Final = 64
+CASE_PAD: Final = 10
 ABOUT_PAD: Final = 7
 ICON_BELOW: Final = 200
 ANY_H: Final = (1 << 24) - 1
@@ -205,10 +206,8 @@ class StepperView(View):
         self.cases = QListWidget(self)
         self.cases.setObjectName("race_cases")
         self.cases.setAccessibleName("Cases of the race lab")
-        self.cases.setFixedWidth(LIST_W)
         self.cases.setWordWrap(True)
-        self.cases.setSpacing(4)
-        self.cases.setTextElideMode(Qt.TextElideMode.ElideNone)
+        self.cases.setSpacing(2)
         self.cases.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.cases.setFrameShape(QListWidget.Shape.NoFrame)
         self.cases.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -285,8 +284,20 @@ class StepperView(View):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """On a small screen the list gives way to the panes; the text breaks into other lines."""
-        self.cases.setFixedWidth(min(LIST_W, max(LEAST_LIST_W, self.width() * 28 // 100)))
+        width = min(LIST_W, max(LEAST_LIST_W, self.width() * 28 // 100))
+        if width != self.cases.width():
+            self.cases.setFixedWidth(width)
+            self._size_cases(width)
         self._fit_about()
+
+    def _size_cases(self, width: int) -> None:
+        """As high as their titles need to be read whole: the list itself is short of a line now and then."""
+        metrics = self.cases.fontMetrics()
+        room = QRect(0, 0, width - 2 * CASE_PAD - self.cases.verticalScrollBar().sizeHint().width(), 1000)
+        for row in range(self.cases.count()):
+            item = self.cases.item(row)
+            words = metrics.boundingRect(room, Qt.TextFlag.TextWordWrap, item.text())
+            item.setSizeHint(QSize(room.width(), words.height() + metrics.lineSpacing() // 2))
 
     def _show_choosers(self, race: Race | None) -> None:
         self.variants.setVisible(race is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRect, Qt
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
@@ -179,3 +179,14 @@ def test_without_a_case_it_says_how_to_go_about_it(qtbot: QtBot, selection: Sele
     assert text.startswith("Choose a case at the left")
     assert "→ takes the next step and ← the last one back" in text
     assert view.about.height() > 400, "it has the place of the panes"
+
+
+def test_titles_of_cases_are_read_whole_at_any_width(unlock: Stepped) -> None:
+    cases = unlock.view.cases
+    for width in (1000, 560):
+        unlock.view.resize(width, 520)
+        for row in range(cases.count()):
+            place = cases.visualItemRect(cases.item(row))
+            room = QRect(0, 0, place.width() - 8, 1000)
+            words = cases.fontMetrics().boundingRect(room, Qt.TextFlag.TextWordWrap, cases.item(row).text())
+            assert words.height() <= place.height(), cases.item(row).text()
