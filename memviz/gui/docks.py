@@ -148,18 +148,21 @@ class Docks:
 
     def size(self) -> None:
         """Give the panels their shares of the window as it is now."""
-        window, docks = self._window, self.all
+        window = self._window
         width, height = window.width() - 16, window.height() - 90
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         strip = max(76, int(height * 0.075))
         lower = max(206, int(height * (1 - UPPER_SHARE)) - strip)
         upper = height - lower - strip
-        window.resizeDocks([docks["heatmap"], docks["contiguity"], docks["timeline"]], [upper, lower, strip], down)
+        self._resize({"heatmap": upper, "contiguity": lower, "timeline": strip}, down)
         left = int(width * LEFT_SHARE)
-        window.resizeDocks([docks["heatmap"], docks["slab_grid"]], [left, width - left], across)
-        right = [docks["slab_grid"], docks["xarray_tree"], docks["cpu_lanes"]]
+        self._resize({"heatmap": left, "slab_grid": width - left}, across)
         lanes = max(int(upper * 0.24), min(LANES_H, int(upper * 0.36)))
         slabs = int((upper - lanes) * 0.45)
-        window.resizeDocks(right, [slabs, upper - lanes - slabs, lanes], down)
-        third = width // 3
-        window.resizeDocks([docks["contiguity"], docks["request"], docks["events"]], [third, third, third], across)
+        self._resize({"slab_grid": slabs, "xarray_tree": upper - lanes - slabs, "cpu_lanes": lanes}, down)
+        self._resize(dict.fromkeys(("contiguity", "request", "events"), width // 3), across)
+
+    def _resize(self, sizes: dict[str, int], way: Qt.Orientation) -> None:
+        """Those that are there: Qt finds room for a hidden one too, at the cost of the others."""
+        there = {ident: size for ident, size in sizes.items() if not self.all[ident].isHidden()}
+        self._window.resizeDocks([self.all[ident] for ident in there], list(there.values()), way)
