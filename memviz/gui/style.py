@@ -131,6 +131,8 @@ QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0;
 #experiment_page QToolButton[accent="true"]:hover { background: $accent_hover; }
 #experiment_page QToolButton[accent="true"]:pressed { background: $accent_button; border-color: $focus; }
 #experiment_page QToolButton[accent="true"]:focus { border: 2px solid $focus; }
+QDialog QPushButton, QDialog QComboBox, #gallery QToolButton { border-color: $border; }
+QDialog QPushButton:focus, QDialog QComboBox:focus, #gallery QToolButton:focus { border-color: $focus; }
 #guide_bar QToolButton { border-color: $border; }
 #guide_bar QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
 #guide_bar QToolButton[accent="true"]:hover { background: $accent_hover; }

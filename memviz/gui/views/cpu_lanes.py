@@ -209,7 +209,7 @@ class CpuLanesView(View):
             name = CPU_STATE_NAMES[label.state]
             for words in (name, name.partition(":")[0]):
                 if metrics.horizontalAdvance(words) <= room.width():
-                    painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, words)
+                    painter.drawText(room, _LINE, words)
                     break
 
     def _paint_marks(self, painter: QPainter, window: render.Window) -> None:
@@ -272,11 +272,11 @@ class CpuLanesView(View):
             painter.drawRoundedRect(chip, 2, 2)
             painter.setPen(overlay.ink_on(color.rgb() & 0xFFFFFF))
             painter.setFont(small)
-            painter.drawText(chip.adjusted(6, 0, -2, 0), Qt.AlignmentFlag.AlignVCenter, CPU_STATE_NAMES[state])
+            painter.drawText(chip.adjusted(6, 0, -2, 0), _LINE, CPU_STATE_NAMES[state])
             rect = QRectF(chip.right() + 8, chip.top(), max(width - CHIP_W - 10, 0), chip.height())
             painter.setPen(self.theme.color("ui.text"))
             words = QFontMetricsF(small).elidedText(standing_words(cpu), Qt.TextElideMode.ElideRight, rect.width())
-            painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, words)
+            painter.drawText(rect, _LINE, words)
         if not self._axis_fits():
             return
         painter.setPen(self.theme.color("ui.faint"))
@@ -389,6 +389,8 @@ def standing_words(cpu: Cpu) -> str:
     return " · ".join(parts)
 
 
+_LINE: Final = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine | Qt.TextFlag.TextDontClip
+"""Words in a low lane keep what is below their line: xa_lock is not xa lock."""
 _KEYS: Final = (
     Qt.Key.Key_Up,
     Qt.Key.Key_Down,
