@@ -6,7 +6,7 @@ from functools import partial
 from html import escape
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRect, QRectF, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QRect, QRectF, QSignalBlocker, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -190,6 +190,8 @@ class StepperView(View):
         self.about = QTextBrowser(self)
         self.about.setAccessibleName("Claim and verdict")
         self.about.setFrameShape(QTextBrowser.Shape.NoFrame)
+        # It breaks into lines when it has got its width, which may be later than its words.
+        self.about.document().documentLayout().documentSizeChanged.connect(self._fit_about)
         self.buttons = {
             "start": self._button("skip-back", "To the start (Home)", StepBack(TO_THE_END)),
             "back": self._button("step-back", "One scheduling point back (←)", StepBack()),
@@ -272,6 +274,7 @@ class StepperView(View):
         self._fit_about()
         self._show_panes(race)
 
+    @Slot()
     def _fit_about(self) -> None:
         """The text gets the height that it needs, so that the panes get the rest; all of it while there are none."""
         self.column.setStretchFactor(self.panes_row, 0 if self.race is None else 1)
