@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -31,11 +32,13 @@ from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.gui.views.charts import CHARTS, ChartsView
 from memviz.recording_state import Playback
-from memviz.snapshot import PAST_DTYPE, Snapshot
-from memviz.sources.base import Command
+from memviz.snapshot import NODE_MOVED, NODE_RCU, PAST_DTYPE, SLAB_ISOLATED, SLAB_MIGRATING, Snapshot
+from memviz.sources import convert_cpus
+from memviz.sources.base import Command, Pause, Step
+from memviz.sources.race import RaceSource
 from memviz.sources.simulation import SimulationSource
 
-STATES: Final = ("normal", "empty", "loading", "failed", "large", "live")
+STATES: Final = ("normal", "moving", "race", "empty", "loading", "failed", "large", "live")
 LARGE: Final = 1 << 24
 """Page frames of 64 GiB."""
 
@@ -131,10 +134,47 @@ def live(snapshot: Snapshot) -> Snapshot:
     )  # fmt: skip
 
 
+def moving() -> Snapshot:
+    """The middle of a pass of the kernel thread that defragments: copies published, victims that wait for readers."""
+    seen: list[tuple[int, Snapshot]] = []
+    source = SimulationSource("background-defrag", scripted=True)
+    source.play.run(30_000)
+    machine = source.machine
+
+    def look() -> None:
+        if machine.smp.switches & 7:
+            return
+        now = replace(source.snapshot(), state="paused", cpus=convert_cpus.cpus(machine.smp, True))
+        states = set(now.nodes["state"].tolist())
+        going_on = int(np.isin(now.slabs["state"], (SLAB_ISOLATED, SLAB_MIGRATING)).sum())
+        readers = int((now.nodes["readers"] != 0).any())
+        seen.append((4 * (NODE_MOVED in states) + 4 * (NODE_RCU in states) + 2 * readers + min(going_on, 3), now))
+        if len(seen) > 1:
+            seen.sort(key=lambda one: -one[0])
+            del seen[1:]
+
+    machine.smp.watch, machine.smp.watch_mask = look, 0
+    source.command(1, Pause())  # every look sees all there is
+    source.play.run(2_500)
+    machine.smp.watch = None
+    return seen[0][1]
+
+
+def race(name: str = "race-reader") -> Snapshot:
+    """A case of the race lab, some steps from its start."""
+    source = RaceSource(name)
+    source.command(1, Step(14, "point"))
+    return source.snapshot()
+
+
 def settle(window: MainWindow) -> None:
     """Let everything be laid out, sorted and painted."""
-    for _ in range(60 if window.session.snapshot is not None and window.session.snapshot.pages.nr > 1 << 22 else 4):
+    large = window.session.snapshot is not None and window.session.snapshot.pages.nr > 1 << 22
+    for _ in range(60 if large else 4):
         window.session.pull()
+        QApplication.processEvents()
+    until = perf_counter() + 20  # a large map is looked through a slice at a time, while it can be seen
+    while large and window.heatmap.isVisible() and not window.heatmap.pyramid.complete and perf_counter() < until:
         QApplication.processEvents()
 
 
@@ -200,14 +240,18 @@ def prepared(window: MainWindow, state: str, source: SimulationSource) -> None:
         window.session.set_running(False)
         settle(window)
         return
-    stills = {
-        "loading": Still(None),
-        "failed": Still(None, "The process that runs the source was killed by SIGKILL: start the scenario again (F5)."),
-        "large": Still(large(source.snapshot())),
-        "live": Still(live(source.snapshot())),
+    killed = "The process that runs the source was killed by SIGKILL: start the scenario again (F5)."
+    stills: dict[str, Callable[[], Still]] = {
+        "loading": lambda: Still(None),
+        "failed": lambda: Still(None, killed),
+        "large": lambda: Still(large(source.snapshot())),
+        "live": lambda: Still(live(source.snapshot())),
+        "moving": lambda: Still(moving()),
+        "race": lambda: Still(race()),
     }
     if state in stills:
-        window.scenarios = [Scenario(state, state.capitalize(), lambda: stills[state])]
+        mine = [Scenario(state, state.capitalize(), stills[state])]
+        window.scenarios, window.races = ([], mine) if state == "race" else (mine, [])
         window.open_scenario(state)
     settle(window)
 
@@ -244,12 +288,14 @@ def take(options: argparse.Namespace, scale: float) -> None:
         source.snapshot()
     entries, _ = list_scenarios(WindowOptions())
     guided = SimulationSource(options.scenario, memory_mib=64, guided=True)
-    shown = Scenario("shown", "Aged file server, seed 7", lambda: Here(source), lambda: Here(guided))
+    own = next((one.entry for one in entries if one.name == options.scenario), None)
+    others = [one for one in entries if one.name != options.scenario]
+    shown = Scenario("shown", "Aged file server, seed 7", lambda: Here(source), lambda: Here(guided), own)
     for theme_name in options.theme:
         theme = Theme(theme_name)
         theme.apply(app)
         for state in options.state:
-            mine = [shown, *(Scenario(e.name, e.title, shown.make, shown.guided, e.entry) for e in entries)]
+            mine = [shown, *(Scenario(e.name, e.title, shown.make, shown.guided, e.entry) for e in others)]
             window = MainWindow(mine, theme, Settings(remember=False))
             window.show()
             prepared(window, state, source)

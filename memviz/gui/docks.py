@@ -11,7 +11,9 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTa
 from memviz.gui.panel import PanelDock, View
 
 LEFT_SHARE = 0.545
-UPPER_SHARE = 0.68
+UPPER_SHARE = 0.65
+LANES_H = 124
+"""Four CPUs and the line below them that says when."""
 
 
 def panel_key(number: int) -> str:
@@ -146,16 +148,21 @@ class Docks:
 
     def size(self) -> None:
         """Give the panels their shares of the window as it is now."""
-        window, docks = self._window, self.all
+        window = self._window
         width, height = window.width() - 16, window.height() - 90
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         strip = max(76, int(height * 0.075))
         lower = max(206, int(height * (1 - UPPER_SHARE)) - strip)
         upper = height - lower - strip
-        window.resizeDocks([docks["heatmap"], docks["contiguity"], docks["timeline"]], [upper, lower, strip], down)
+        self._resize({"heatmap": upper, "contiguity": lower, "timeline": strip}, down)
         left = int(width * LEFT_SHARE)
-        window.resizeDocks([docks["heatmap"], docks["slab_grid"]], [left, width - left], across)
-        right = [docks["slab_grid"], docks["xarray_tree"], docks["cpu_lanes"]]
-        window.resizeDocks(right, [int(upper * 0.34), int(upper * 0.42), int(upper * 0.24)], down)
-        third = width // 3
-        window.resizeDocks([docks["contiguity"], docks["request"], docks["events"]], [third, third, third], across)
+        self._resize({"heatmap": left, "slab_grid": width - left}, across)
+        lanes = max(int(upper * 0.24), min(LANES_H, int(upper * 0.36)))
+        slabs = int((upper - lanes) * 0.45)
+        self._resize({"slab_grid": slabs, "xarray_tree": upper - lanes - slabs, "cpu_lanes": lanes}, down)
+        self._resize(dict.fromkeys(("contiguity", "request", "events"), width // 3), across)
+
+    def _resize(self, sizes: dict[str, int], way: Qt.Orientation) -> None:
+        """Those that are there: Qt finds room for a hidden one too, at the cost of the others."""
+        there = {ident: size for ident, size in sizes.items() if not self.all[ident].isHidden()}
+        self._window.resizeDocks([self.all[ident] for ident in there], list(there.values()), way)

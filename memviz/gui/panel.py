@@ -32,9 +32,13 @@ from memviz.snapshot import Snapshot
 
 HEADER_HEIGHT: Final = 34
 MARGIN: Final = 11
+BODY_GAP: Final = 4
+"""Between the buttons of a header and what is below them."""
+_LINE_W: Final = 560
+"""Of a line of text in an empty panel, at most."""
 Waiting = Literal["", "nothing", "starting", "failed"]
 _WAITING: Final = {
-    "nothing": ("Nothing is open", "Ctrl+N: choose a scenario · Ctrl+O: open a recording"),
+    "nothing": ("Nothing is open", ""),
     "starting": ("Starting …", ""),
     "failed": ("It failed before there was anything to show", "The line at the top says why"),
 }
@@ -232,7 +236,9 @@ class View(QWidget):
 
     def empty_words(self, hint: str = "") -> tuple[str, str]:
         """What is missing, and what to do about that."""
-        return _WAITING.get(self._waiting, (self.empty, hint))
+        headline, what_to_do = _WAITING.get(self._waiting, (self.empty, hint))
+        # Whoever waits, or has just arrived, can read meanwhile what will be here.
+        return headline, what_to_do or (self.what if self._waiting else "")
 
     def paint_empty(self, painter: QPainter, hint: str = "", rect: QRectF | None = None) -> None:
         """Draw the empty state: what is missing, and below it what to do about that."""
@@ -243,18 +249,23 @@ class View(QWidget):
 def draw_empty(painter: QPainter, area: QRectF, theme: Theme, headline: str, hint: str = "") -> None:
     """Draw ``headline`` and ``hint`` in the middle of ``area``."""
     flags = Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap
-    middle = area.center().y()
-    box = area.adjusted(14, 4, -14, -4)
+    box = area.adjusted(14, 2, -14, -2)
+    side = max(0.0, (box.width() - _LINE_W) / 2)  # a line across a large screen is not read
+    box.adjust(side, 0, -side, 0)
     painter.setFont(theme.font("normal"))
     painter.setPen(theme.color("ui.muted"))
-    used = painter.boundingRect(box, flags, headline).height()
-    total = used + (painter.fontMetrics().height() * 1.3 if hint else 0)
-    top = max(box.top(), middle - total / 2)
+    tall = QRectF(box.left(), box.top(), box.width(), 10_000)
+    used = painter.boundingRect(tall, flags, headline).height()
+    small = theme.font("small")
+    below = QFontMetricsF(small).boundingRect(tall, flags, hint).height() + 4 if hint else 0.0
+    if used + below > box.height() + 4:
+        below = 0.0  # half a sentence is worse than none
+    top = max(box.top(), box.center().y() - (used + below) / 2)
     painter.drawText(QRectF(box.left(), top, box.width(), used + 2), flags, headline)
-    if hint:
-        painter.setFont(theme.font("small"))
+    if below:
+        painter.setFont(small)
         painter.setPen(theme.color("ui.faint"))
-        painter.drawText(QRectF(box.left(), top + used + 4, box.width(), box.bottom() - top - used), flags, hint)
+        painter.drawText(QRectF(box.left(), top + used + 4, box.width(), below + 4), flags, hint)
 
 
 def wrap(text: str, font: QFont, width: float, lines: int) -> list[str]:
@@ -296,7 +307,7 @@ class PanelDock(QDockWidget):
         view.header.show()
         body = QWidget(self)
         self._body_box = QVBoxLayout(body)
-        self._body_box.setContentsMargins(MARGIN, 0, MARGIN, 9)
+        self._body_box.setContentsMargins(MARGIN, BODY_GAP, MARGIN, 9)
         self._body_box.addWidget(view)
         self._failed_words = body
         self.setWidget(body)
@@ -384,7 +395,7 @@ class CardFrame(QWidget):
         box.addWidget(view.header)
         view.header.show()
         inner = QVBoxLayout()
-        inner.setContentsMargins(MARGIN, 0, MARGIN, 9)
+        inner.setContentsMargins(MARGIN, BODY_GAP, MARGIN, 9)
         inner.addWidget(view)
         box.addLayout(inner, 1)
 

@@ -71,6 +71,7 @@ QToolButton[flat="true"]:focus { border-color: $focus; }
   background: $accent_button; border-color: $focus; }
 #top_bar QToolButton[accent="true"]:disabled { color: $faint; background: $bar; border-color: $border; }
 #top_bar QToolButton[accent="true"]:focus { border: 2px solid $focus; padding: 2px 8px; }
+QToolButton[small="true"] { padding: 1px 7px; }
 QToolButton::menu-indicator { image: none; width: 0; }
 QToolButton::menu-button { border: 0; border-left: 1px solid $accent; width: 18px; border-top-right-radius: 5px;
   border-bottom-right-radius: 5px; }
@@ -82,6 +83,7 @@ QComboBox[small="true"]::drop-down { border: 0; width: 16px; }
 QComboBox::drop-down { border: 0; width: 20px; }
 QComboBox::down-arrow, QToolButton::menu-arrow { image: url("$arrow"); width: 12px; height: 12px; }
 QToolButton[accent="true"]::menu-arrow { image: url("$accent_arrow"); }
+QToolButton[accent="true"]::menu-arrow:disabled { image: url("$arrow"); }
 QComboBox QAbstractItemView { background: $raised; color: $text; border: 1px solid $border; outline: 0;
   selection-background-color: $selection; selection-color: $text; }
 QLineEdit { background: $sunken; color: $text; border: 1px solid $border; border-radius: 5px; padding: 3px 7px;
@@ -121,6 +123,7 @@ QScrollBar::handle:hover { background: $faint; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0; }
+#story_text { background: transparent; padding: 0; }
 #gallery, #experiment_page { background: $window; }
 #experiment_page QToolButton, #experiment_page QComboBox { border-color: $border; }
 #experiment_page QToolButton:focus, #experiment_page QComboBox:focus { border-color: $focus; }
@@ -128,6 +131,8 @@ QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0;
 #experiment_page QToolButton[accent="true"]:hover { background: $accent_hover; }
 #experiment_page QToolButton[accent="true"]:pressed { background: $accent_button; border-color: $focus; }
 #experiment_page QToolButton[accent="true"]:focus { border: 2px solid $focus; }
+QDialog QPushButton, QDialog QComboBox, #gallery QToolButton { border-color: $border; }
+QDialog QPushButton:focus, QDialog QComboBox:focus, #gallery QToolButton:focus { border-color: $focus; }
 #guide_bar QToolButton { border-color: $border; }
 #guide_bar QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
 #guide_bar QToolButton[accent="true"]:hover { background: $accent_hover; }

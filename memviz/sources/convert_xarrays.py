@@ -4,6 +4,7 @@ holds them."""
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final, Protocol
@@ -65,9 +66,12 @@ def count_nodes(entry: object) -> int:
     return 1 + sum(count_nodes(slot) for slot in entry.slots if slot is not None)
 
 
-def largest(filemap: Filemap) -> tuple[XArrayInfo, ...]:
-    """The files with the most pages, largest first; at most ``LISTED``."""
+def largest(filemap: Filemap, besides: int = -1) -> tuple[XArrayInfo, ...]:
+    """The files with the most pages, largest first; at most ``LISTED``, and file ``besides``."""
     files = heapq.nlargest(LISTED, filemap.files.values(), key=lambda file: (file.nrpages, -file.number))
+    other = filemap.files.get(besides)
+    if other is not None and other not in files:
+        files.append(other)
     return tuple(info(file) for file in files)
 
 
@@ -81,14 +85,17 @@ class NodeWatch:
         self._left: dict[int, XaNode] = {}
         self.moved: frozenset[int] = frozenset()
         """Addresses that nodes have moved to since the look before."""
+        self.moved_in = 0
+        """The file in whose tree most of them were; 0: in none."""
 
     def note(self, events: Structured) -> None:
         """Take what has happened since the look before."""
-        if not events.size:
-            self.moved = frozenset()
+        self.moved, self.moved_in = frozenset(), 0
+        moves = events[events["kind"] == XA_NODE_MOVED] if events.size else events
+        if not moves.size:
             return
-        moves = events[events["kind"] == XA_NODE_MOVED]
         self.moved = frozenset(moves["b"].tolist())
+        self.moved_in = max(counted := Counter(moves["c"].tolist()), key=lambda number: (counted[number], -number))
         for old, new in zip(moves["a"].tolist(), moves["b"].tolist(), strict=True):
             node = convert_slabs.content(self._slub, new)
             if isinstance(node, XaNode):

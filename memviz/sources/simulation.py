@@ -120,6 +120,8 @@ class SimulationSource:
         self._look: Callable[[], None] = _nobody
         self._unhurried = Unhurried(self.machine)
         self._watch = convert_xarrays.NodeWatch(self.machine.rcu, self.machine.slub)
+        self._followed = 0
+        """The file whose nodes were moved last: it is shown while nobody has chosen one."""
         self._defrag: DefragReport | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self._speed = 0
@@ -356,6 +358,10 @@ class SimulationSource:
         events, lost = convert_cpus.events(machine.trace, self._event_seq)
         self._event_seq = machine.trace.seq
         self._watch.note(events)
+        followed = self._watch.moved_in not in (0, self._followed)
+        self._followed = self._watch.moved_in or self._followed
+        # Nodes on the move are what one wants to see, but there are policies under which they always are.
+        moving = max(share, min(COMMAND_SHARE, 8 * self.detail_share))
         self._pages = pages = self._copies.pages()
         possible = self._contiguity.get(share).possible
         self._pages = None  # held by the Snapshot alone: when that is let go, its memory serves for the next
@@ -374,8 +380,8 @@ class SimulationSource:
             caches=caches,
             slabs=slabs,
             objects=objects,
-            xarrays=self._xarrays.get(share),
-            nodes=self._nodes.get(1.0 if self._watch.moved else share),
+            xarrays=self._xarrays.get(moving if followed else share),
+            nodes=self._nodes.get(moving if self._watch.moved else share),
             cpus=convert_cpus.cpus(machine.smp, self._state != "running"),
             lanes=convert_cpus.lanes(machine.smp),
             rcu=convert_cpus.rcu(machine.rcu),
@@ -395,11 +401,14 @@ class SimulationSource:
         )
 
     def _effective_focus(self) -> Focus:
-        """The focus. Where there is no xa_node, as files have radix trees, those trees' nodes are shown instead."""
-        caches = self.machine.slub.caches
-        if self.focus.cache == "xa_node" and RADIX_TREE_NODE in caches and not caches["xa_node"].slabs:
-            return self.focus._replace(cache=RADIX_TREE_NODE)
-        return self.focus
+        """The focus. Where there is no xa_node, as files have radix trees, those trees' nodes are shown instead; where
+        no file is chosen, that whose nodes were moved last."""
+        focus, caches = self.focus, self.machine.slub.caches
+        if focus.cache == "xa_node" and RADIX_TREE_NODE in caches and not caches["xa_node"].slabs:
+            focus = focus._replace(cache=RADIX_TREE_NODE)
+        if focus.xarray < 0 and self._followed in self.machine.filemap.files:
+            focus = focus._replace(xarray=self._followed)
+        return focus
 
     def _make_slabs(self) -> tuple[tuple[Cache, ...], Structured, U8]:
         """Both at once: what a cache's figures say and what its slabs show is of one moment."""
@@ -407,11 +416,11 @@ class SimulationSource:
         return convert_slabs.caches(slub), *convert_slabs.slabs_and_objects(slub, self._effective_focus().cache)
 
     def _make_xarrays(self) -> tuple[XArrayInfo, ...]:
-        return convert_xarrays.largest(self.machine.filemap)
+        return convert_xarrays.largest(self.machine.filemap, self._followed)
 
     def _make_nodes(self) -> Structured:
         files = self.machine.filemap.files
-        file = files.get(self.focus.xarray)
+        file = files.get(self._effective_focus().xarray)
         if file is None and files:
             file = max(files.values(), key=lambda one: (one.nrpages, -one.number))
         return self._watch.nodes(file)

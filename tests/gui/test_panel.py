@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from PySide6.QtCore import QEvent, QPoint, Qt
-from PySide6.QtGui import QHelpEvent
+from PySide6.QtCore import QEvent, QPoint, QRectF, Qt
+from PySide6.QtGui import QHelpEvent, QImage, QPainter
 from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.main_window import MainWindow, Scenario
-from memviz.gui.panel import PanelHeader, wrap
+from memviz.gui.panel import PanelHeader, draw_empty, wrap
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from tests.gui.clients import PlayedClient
@@ -61,16 +63,15 @@ def test_text_that_fits_is_left_as_it_is(qtbot: QtBot, theme: Theme) -> None:
 
 
 def test_every_panel_says_why_it_is_empty(qtbot: QtBot, theme: Theme) -> None:
-    """Nothing open, starting, failed: the same words in all panels, and what to do."""
+    """Nothing open, starting, failed: the same words in all panels, and what will be there, or what to do."""
     client = PlayedClient([])
     window = MainWindow([Scenario("none", "Nothing", lambda: client)], theme, Settings())
     qtbot.addWidget(window)
     window.show()
-    said = {view.empty_words() for view in window.views}
-    assert said == {("Nothing is open", "Ctrl+N: choose a scenario · Ctrl+O: open a recording")}
+    assert [view.empty_words() for view in window.views] == [("Nothing is open", view.what) for view in window.views]
     assert not window.actions_by_name["compact"].isEnabled()
     window.open_scenario("none")
-    assert {view.empty_words()[0] for view in window.views} == {"Starting …"}
+    assert [view.empty_words() for view in window.views] == [("Starting …", view.what) for view in window.views]
     assert "it is just starting" in window.actions_by_name["compact"].toolTip()
     client.die("The source was killed.")
     window.session.pull()
@@ -87,3 +88,18 @@ def test_the_title_of_a_panel_tells_what_it_shows(qtbot: QtBot, window: MainWind
     assert "8,192 page frames" in QToolTip.text()
     assert "Every cell is a page frame of 4 KiB" in QToolTip.text()
     QToolTip.hideText()
+
+
+@pytest.mark.parametrize(("height", "lines"), [(90, 3), (40, 1)])
+def test_an_empty_panel_that_is_low_leaves_the_hint_out(theme: Theme, height: int, lines: int) -> None:
+    """Half a sentence is worse than none."""
+    image = QImage(220, height, QImage.Format.Format_RGB32)
+    image.fill(theme.color("ui.panel"))
+    painter = QPainter(image)
+    draw_empty(
+        painter, QRectF(image.rect()), theme, "Nothing is open", "A hint that is so long that it takes two lines"
+    )
+    painter.end()
+    back = theme.color("ui.panel").rgb()
+    inked = [any(image.pixel(x, y) != back for x in range(image.width())) for y in range(height)]
+    assert sum(now and not before for before, now in pairwise([False, *inked])) == lines

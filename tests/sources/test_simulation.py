@@ -209,6 +209,21 @@ def test_nodes_that_have_just_moved_are_marked_once(source: SimulationSource) ->
     assert not (second.nodes["state"] == NODE_MOVED).any()
 
 
+def test_without_a_chosen_file_that_is_shown_whose_nodes_were_moved_last(source: SimulationSource) -> None:
+    source.command(1, SetPolicy("xa_nodes", "movable"))
+    assert source.snapshot().focus.xarray == -1, "nothing was moved yet: the largest"
+    source.command(2, Defragment(cache="xa_node", ratio=90))
+    moved = source.snapshot()
+    assert (moved.nodes["state"] == NODE_MOVED).any()
+    shown = source.machine.filemap.files[moved.focus.xarray]
+    assert moved.nodes["addr"][0] == shown.i_pages.head.addr
+    assert [one.id for one in moved.xarrays].count(moved.focus.xarray) == 1, "its name is known"
+    assert source.snapshot().focus.xarray == moved.focus.xarray, "it stays"
+    chosen = next(number for number in source.machine.filemap.files if number != moved.focus.xarray)
+    source.command(3, SetFocus(Focus(xarray=chosen)))
+    assert source.snapshot().focus.xarray == chosen
+
+
 def test_a_page_in_focus_says_what_it_is(source: SimulationSource) -> None:
     machine = source.machine
     slab = min(

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from memviz.gui.render.numbers import bytes_of_frames, count
 from memviz.snapshot import Cache, Snapshot
 
-COLUMNS: Final = ("Cache", "Memory", "In use", "Slabs", "Objects", "Size")
+COLUMNS: Final = ("Cache", "Memory", "In use", "Slabs (partial)", "Objects", "Size")
 WHAT: Final = (
     "The cache's name; → its objects can be moved",
     "Page frames that its slabs hold",
@@ -63,5 +63,6 @@ def subtitle(snapshot: Snapshot, shown: Sequence[CacheRow]) -> str:
     """How many caches, what they hold together, and what the filter hides. The sum is always that of all caches."""
     everything = sum(one.slabs << one.order for one in snapshot.caches)
     words = f"{count(len(snapshot.caches))} caches hold {bytes_of_frames(everything)}"
+    words += " · → movable" if any(one.movable for one in snapshot.caches) else ""
     hidden = len(snapshot.caches) - len(shown)
     return f"{words} · {count(hidden)} hidden by the filter" if hidden else words

@@ -57,6 +57,12 @@ def _request_end(a: Arguments, names: Names) -> str:
     return f"request of order {a[0]} ✗ failed after {took}"
 
 
+def _moved(a: Arguments, names: Names) -> str:
+    # The engine does not know which file it is: it numbers files from 1.
+    where = f"{names.xarray(a[2])} [{a[3]:#x}]" if a[2] else f"index {a[3]:#x}"
+    return f"xa_node moved: {where} → {a[1]:#x}"
+
+
 _WRITERS: Final[dict[int, tuple[str, Writer]]] = {
     trace.MM_PAGE_ALLOC: ("muted", lambda a, n: f"page allocated: pfn {a[0]:#x}, order {a[1]}"),
     trace.MM_PAGE_FREE: ("muted", lambda a, n: f"page freed: pfn {a[0]:#x}, order {a[1]}"),
@@ -119,7 +125,7 @@ _WRITERS: Final[dict[int, tuple[str, Writer]]] = {
     trace.RCU_BATCH: ("muted", lambda a, n: f"RCU: {count(a[0])} callbacks run, {count(a[1])} left"),
     trace.RCU_BARRIER: ("plain", lambda a, n: f"RCU: barrier waited {duration(a[0])}"),
     trace.RCU_STALL: ("bad", lambda a, n: f"RCU: stall, CPU {a[1]} holds up grace period {a[0]} for {duration(a[2])}"),
-    trace.XA_NODE_MOVED: ("moved", lambda a, n: f"xa_node moved: {n.xarray(a[2])} [{a[3]:#x}] → {a[1]:#x}"),
+    trace.XA_NODE_MOVED: ("moved", _moved),
     trace.LOCK_CONTENDED: ("warn", lambda a, n: f"lock contended: {duration(a[1])}"),
     trace.KERNEL_BUG: ("bad", lambda a, n: "BUG: the kernel broke one of its rules"),
     trace.WORKLOAD_PHASE: ("info", lambda a, n: f"workload: phase {a[0]} begins"),

@@ -31,7 +31,7 @@ SLOT_W: Final = 116.0
 LEAST_SLOT: Final = 66.0
 LOW_BOX_H: Final = 24.0
 """Of a box where the view is low."""
-MOST_LEVEL_H: Final = 74.0
+MOST_LEVEL_H: Final = 84.0
 MOST_LIVELY: Final = 8
 """Of so many siblings that something happens to, no more are shown."""
 CAPTION_H: Final = 15.0
@@ -93,6 +93,11 @@ class Drawing(NamedTuple):
     height: float
 
 
+LEGEND: Final = (
+    "a box is a node with 64 slots · shift n: a slot stands for 2ⁿ pages · then how many slots are in use",
+    "a box is a node · shift n: a slot stands for 2ⁿ pages · slots in use",
+)
+"""What is written on boxes, for somebody who sees them for the first time: at length, and shorter."""
 EMPTY: Final = Drawing((), (), (), 0.0, 0.0)
 
 

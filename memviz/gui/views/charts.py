@@ -219,7 +219,9 @@ class ChartsView(View):
         if sum(metrics.horizontalAdvance(words) + line + 4 + gap for words in wordings) > room + gap:
             # Every curve keeps a name: shorter lines and names, then no values.
             line, gap = 12.0, 8.0
-            wordings = [_short(one.name) + f" {self._value_words(one)}" for one in curves]
+            wordings = [f"{_short(one.name)}: {self._value_words(one)}" for one in curves]
+            if self.chart == "indices":
+                wordings[0] = f"order {wordings[0]}"
         if sum(metrics.horizontalAdvance(words) + line + 4 + gap for words in wordings) > room + gap:
             wordings = [_short(one.name) for one in curves]
         x = float(_LEFT)

@@ -29,8 +29,11 @@ from memviz.snapshot import CPU_STATE_NAMES, U32, Cpu, Snapshot
 
 LEFT: Final = 50.0
 AXIS_H: Final = 18.0
-LEAST_PITCH: Final = 15.0
-MOST_PITCH: Final = 44.0
+LEAST_PITCH: Final = 14.0
+MOST_PITCH: Final = 64.0
+CHIP_W: Final = 92.0
+LEAST_NOW: Final = 240.0
+"""Width of the part that tells what CPUs stand before, when that is short."""
 LABEL_FROM: Final = 26
 ZOOM_STEP: Final = 1.4
 SHORTEST, LONGEST = 50, 20_000_000_000
@@ -66,6 +69,7 @@ class CpuLanesView(View):
         self._press: QPointF | None = None
         self._press_back = 0
         self._pixels: U32 | None = None
+        self._now_w = LEAST_NOW
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(160, 60)
@@ -85,6 +89,7 @@ class CpuLanesView(View):
         if self.snapshot is None or snapshot.seq != self.snapshot.seq:
             self.history.add(snapshot)
         self.snapshot = snapshot
+        self._make_room(snapshot)
         if self.isVisible():
             self.header.subtitle = render.subtitle(snapshot.rcu) if snapshot.cpus else ""
             self.update()
@@ -110,13 +115,23 @@ class CpuLanesView(View):
         self.span, self.back = None, 0
         self.update()
 
+    def _make_room(self, snapshot: Snapshot) -> None:
+        """The right part is as wide as its words ask for. It only grows while the machine stands: lanes that change
+        their scale at every step can't be followed."""
+        if snapshot.state == "running":
+            self._now_w = LEAST_NOW
+            return
+        advance = QFontMetricsF(self.theme.font("small")).horizontalAdvance
+        words = max((advance(standing_words(cpu)) for cpu in snapshot.cpus), default=0.0)
+        self._now_w = max(self._now_w, CHIP_W + words + 24)
+
     def _standing(self) -> bool:
         """Whether the right part tells what CPUs stand before."""
         return self.snapshot is not None and self.snapshot.state != "running" and self.width() > 380
 
     def _lanes_width(self) -> float:
         room = self.width() - LEFT
-        return room * 0.5 if self._standing() else room
+        return room - min(room * 0.5, self._now_w) if self._standing() else room
 
     def _window(self) -> render.Window:
         ratio = self.devicePixelRatioF()
@@ -127,6 +142,10 @@ class CpuLanesView(View):
     def _pitch(self) -> float:
         cpus = max(self.history.cpus, 1)
         return min(max((self.height() - AXIS_H - 2) / cpus, LEAST_PITCH), MOST_PITCH)
+
+    def _axis_fits(self) -> bool:
+        """The line below the lanes can be read: half of it says nothing."""
+        return self.height() >= self.history.cpus * self._pitch() + AXIS_H - 4
 
     # -- painting
 
@@ -146,7 +165,8 @@ class CpuLanesView(View):
             window = self._window()
             self._paint_lanes(painter, window)
             self._paint_marks(painter, window)
-            self._paint_axis(painter, window)
+            if self._axis_fits() or self._hover is not None:
+                self._paint_axis(painter, window)
             if self._standing():
                 left = LEFT + self._lanes_width() + 10
                 self._paint_now(painter, snapshot, left, self.width() - left)
@@ -189,7 +209,7 @@ class CpuLanesView(View):
             name = CPU_STATE_NAMES[label.state]
             for words in (name, name.partition(":")[0]):
                 if metrics.horizontalAdvance(words) <= room.width():
-                    painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, words)
+                    painter.drawText(room, _LINE, words)
                     break
 
     def _paint_marks(self, painter: QPainter, window: render.Window) -> None:
@@ -224,7 +244,8 @@ class CpuLanesView(View):
         painter.setPen(self.theme.color("ui.text" if words else "ui.faint"))
         if words:
             painter.fillRect(rect, self.theme.color("ui.panel"))
-        seen = f"{duration(window.end - window.begin)} to {instant(window.end)}"
+        seen = f"{duration(window.end - window.begin)}, to {instant(window.end)} s"
+        seen = seen if self.back else f"the last {seen}"
         painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words or seen)
 
     def _hover_words(self) -> str:
@@ -245,17 +266,25 @@ class CpuLanesView(View):
         for cpu in snapshot.cpus:
             state = min(max(cpu.state, 0), len(CPU_STATE_NAMES) - 1)
             color = self.theme.color(f"cpu.{CPU_STATE_NAMES[state]}")
-            chip = QRectF(left, cpu.id * pitch, 92, pitch - 3)
+            chip = QRectF(left, cpu.id * pitch, CHIP_W, pitch - 3)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(color)
             painter.drawRoundedRect(chip, 2, 2)
             painter.setPen(overlay.ink_on(color.rgb() & 0xFFFFFF))
             painter.setFont(small)
-            painter.drawText(chip.adjusted(6, 0, -2, 0), Qt.AlignmentFlag.AlignVCenter, CPU_STATE_NAMES[state])
-            rect = QRectF(chip.right() + 8, chip.top(), max(width - 102, 0), chip.height())
+            painter.drawText(chip.adjusted(6, 0, -2, 0), _LINE, CPU_STATE_NAMES[state])
+            rect = QRectF(chip.right() + 8, chip.top(), max(width - CHIP_W - 10, 0), chip.height())
             painter.setPen(self.theme.color("ui.text"))
             words = QFontMetricsF(small).elidedText(standing_words(cpu), Qt.TextElideMode.ElideRight, rect.width())
-            painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, words)
+            painter.drawText(rect, _LINE, words)
+        if not self._axis_fits():
+            return
+        painter.setPen(self.theme.color("ui.faint"))
+        painter.setFont(small)
+        below = QRectF(left + 6, len(snapshot.cpus) * pitch, width - 6, AXIS_H)
+        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, "now")
+        below.setLeft(left + CHIP_W + 8)
+        painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, "stands before")
 
     # -- mouse and keys
 
@@ -360,6 +389,8 @@ def standing_words(cpu: Cpu) -> str:
     return " · ".join(parts)
 
 
+_LINE: Final = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine | Qt.TextFlag.TextDontClip
+"""Words in a low lane keep what is below their line: xa_lock is not xa lock."""
 _KEYS: Final = (
     Qt.Key.Key_Up,
     Qt.Key.Key_Down,

@@ -15,7 +15,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QFontMetrics, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Chooser, Table, claims
@@ -179,6 +179,7 @@ class EventsView(View):
         self._log = log
         self._known: tuple[int, tuple[tuple[int, str], ...]] = (0, ())
         self._own_pick = False
+        self._time_chars = len("0.000 000")
         self.model = EventModel(log, theme, self)
         self.search = SearchLine()
         self.search.setObjectName("event_search")
@@ -255,8 +256,9 @@ class EventsView(View):
     def _size_columns(self, table: Table) -> None:
         metrics = table.fontMetrics()
         table.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
-        table.setColumnWidth(0, metrics.horizontalAdvance("0000.000 000") + 18)
-        table.setColumnWidth(1, metrics.horizontalAdvance("CPU 00") + 16)
+        times = QFontMetrics(self.theme.font("mono-small"))
+        table.setColumnWidth(0, times.horizontalAdvance("0" * self._time_chars) + 18)
+        table.setColumnWidth(1, metrics.horizontalAdvance("CPU 00") + 12)
 
     # -- what it shows
 
@@ -264,6 +266,9 @@ class EventsView(View):
         """Put new events on top; whoever has scrolled down keeps what he reads."""
         self.snapshot = snapshot
         self._know(snapshot)
+        if len(instant(snapshot.time_ns)) > self._time_chars:
+            self._time_chars = len(instant(snapshot.time_ns))
+            self._size_columns(self.table)
         self.model.names = Names.of(snapshot)
         bar = self.table.verticalScrollBar()
         at_top = bar.value() == 0

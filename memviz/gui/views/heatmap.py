@@ -124,12 +124,12 @@ class HeatmapView(View):
             "Colour", tuple((mode.id, mode.title) for mode in heatmap_modes.MODES)
         )
         self.layout_button, self.layout_actions = self._chooser("Layout", LAYOUTS)
-        for text, tip, slot in (
-            ("Fit", "Show all page frames (0)", self.map.fit),
-            ("−", "Zoom out (-)", self.map.zoom_out),
-            ("+", "Zoom in (+)", self.map.zoom_in),
+        for text, icon, tip, slot in (
+            ("Fit", "", "Show all page frames (0)", self.map.fit),
+            ("", "minus", "Zoom out (-)", self.map.zoom_out),
+            ("", "plus", "Zoom in (+)", self.map.zoom_in),
         ):
-            self.header.add_button(text, tip).clicked.connect(slot)
+            self.header.add_button(text, tip, icon).clicked.connect(slot)
         self.map.go_to_wanted.connect(self.go_to.open)
         self.color_actions.triggered.connect(self._color_chosen)
         self.layout_actions.triggered.connect(self._layout_chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QFont, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from memviz.gui.painting import painted
@@ -18,6 +18,7 @@ from memviz.snapshot import RequestAnatomy, Snapshot
 
 _NAME_W = 92
 _PINS_SHOWN = 12
+_MOST_ROW_H = 56.0
 
 
 class RequestView(View):
@@ -65,6 +66,15 @@ class RequestView(View):
         self.setToolTip("\n".join(self.words()) if self.anatomy is not None else "")
         self.update()
 
+    def hint(self) -> str:
+        """How there could be a request: not everywhere by a button."""
+        source = "" if self.snapshot is None else self.snapshot.source
+        if source == "playback":
+            return "None was recorded up to this instant"
+        if self.snapshot is not None and dict(self.snapshot.policies).get("actions") == "off":
+            return "memviz only reads this machine; with --live --actions it can ask for a huge page"
+        return "Press Request in the bar above, or R"
+
     def words(self) -> list[str]:
         """Everything the panel says, line by line."""
         if self.anatomy is None:
@@ -86,7 +96,7 @@ class RequestView(View):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.anatomy is None:
-            self.paint_empty(painter, "Press Request in the bar above, or R")
+            self.paint_empty(painter, self.hint())
         else:
             self._paint(painter, self.anatomy)
         painter.end()
@@ -95,7 +105,7 @@ class RequestView(View):
         top = self._paint_verdict(painter, shown)
         pins_h = 20.0 if shown.pins and self.height() - top - 17 * len(shown.rows) > 20 else 0.0
         space = self.height() - top - pins_h
-        height = min(42.0, max(15.0, space / max(1, len(shown.rows))))
+        height = min(_MOST_ROW_H, max(15.0, space / max(1, len(shown.rows))))
         self._stages.clear()
         for number, row in enumerate(shown.rows):
             box = QRectF(0, top + number * height, self.width(), height)
@@ -117,12 +127,10 @@ class RequestView(View):
 
     def _paint_verdict(self, painter: QPainter, shown: Anatomy) -> float:
         theme = self.theme
-        font = theme.font("normal")
+        left = 30.0
+        font, lines = self._fitting(shown, self.width() - left - 10)
         painter.setFont(font)
         line = painter.fontMetrics().lineSpacing()
-        left = 30.0
-        most = 3 if self.height() - 3 * line - 34 >= 15 * len(shown.rows) else 2
-        lines = wrap(shown.verdict, font, self.width() - left - 10, most)
         box = QRectF(0, 0, self.width(), len(lines) * line + 9)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("ui.good_back" if shown.ok else "ui.bad_back"))
@@ -138,10 +146,22 @@ class RequestView(View):
             )
         return box.height() + 5
 
+    def _fitting(self, shown: Anatomy, width: float) -> tuple[QFont, list[str]]:
+        """The verdict in a font and lines that leave room for the stages: all of it, if that is possible at all."""
+        lines: list[str] = []
+        font = self.theme.font("small")
+        for role, most in (("normal", 2), ("normal", 3), ("small", 3), ("small", 2)):
+            font = self.theme.font(role)
+            lines = wrap(shown.verdict, font, width, most)
+            room = self.height() - len(lines) * QFontMetrics(font).lineSpacing() - 14
+            if room >= 17 * len(shown.rows) and not lines[-1].endswith("…"):
+                break
+        return font, lines
+
     def _paint_row(self, painter: QPainter, row: Row, box: QRectF) -> None:
         theme = self.theme
         metrics_h = painter.fontMetrics().height()
-        bar_h = 2.0 if box.height() < 20 else 4.0 if box.height() < 30 else 6.0
+        bar_h = 2.0 if box.height() < 20 else 4.0 if box.height() < 30 else 6.0 if box.height() < 44 else 9.0
         text_h = min(float(metrics_h) + 2, box.height() - bar_h)
         left = Qt.AlignmentFlag.AlignVCenter
         painter.setFont(theme.font("bold"))
@@ -155,7 +175,7 @@ class RequestView(View):
         room = QRectF(_NAME_W, box.top(), box.width() - _NAME_W - took_w - 6, text_h)
         words = painter.fontMetrics().elidedText(row.words, Qt.TextElideMode.ElideRight, int(room.width()))
         painter.drawText(room, left, words)
-        track = QRectF(2, box.top() + text_h + 1, box.width() - 4, bar_h)
+        track = QRectF(2, round(box.top() + text_h + 1), box.width() - 4, bar_h)  # between pixels it would be a blur
         painter.fillRect(track, theme.color("chart.track"))
         begin, end = row.begin * track.width(), max(row.end * track.width(), row.begin * track.width() + 3)
         begin = min(begin, track.width() - 3)

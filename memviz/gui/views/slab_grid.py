@@ -179,8 +179,9 @@ class SlabGridView(View):
         self._left = metrics.horizontalAdvance("0x0000000") + 6
         self._right = metrics.horizontalAdvance("00/00  ") + metrics.horizontalAdvance("on a CPU ") + 16
         width = max(20.0, self.width() - self._left - self._right)
-        row = round(max(self._line, 13.0) * ratio)
         objects = self.snapshot.objects.shape[1]
+        # On a large screen cells grow in both directions, as long as two dozen slabs are in sight.
+        row = round(max(self._line, 13.0, min(width / max(objects, 1) * 0.5, self.height() / 24)) * ratio)
         self._grid = render.fit(objects, int(width * ratio), row, round(LEAST_CELL * ratio))
         self._bar.setGeometry(self.width() - 10, 0, 10, self._legend_top())
         visible = self._rows_in_sight()

@@ -39,9 +39,9 @@ def told(session: Session) -> Told:
     if session.waiting:
         return Told("…", session.waiting, "info")
     if snapshot is None:
-        return Told(
-            "…" if session.client is not None else "", "Starting the source …" if session.client else "", "info"
-        )
+        if session.client is not None:
+            return Told("…", "Starting the source …", "info")
+        return Told("○", "Nothing is open. Ctrl+N: choose a scenario · Ctrl+O: open a recording.", "muted")
     if session.outcome is not None:
         outcome = session.outcome
         return Told("✓" if outcome.ok else "✗", outcome.sentence, "good" if outcome.ok else "bad")

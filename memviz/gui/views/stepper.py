@@ -6,8 +6,8 @@ from functools import partial
 from html import escape
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QRect, QRectF, QSignalBlocker, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -30,7 +30,14 @@ from memviz.snapshot import Snapshot
 from memviz.sources.base import Command, Run, SetWorkload, Step, StepBack, StepCpu
 
 LIST_W: Final = 238
+LEAST_LIST_W: Final = 170
 ABOUT_H: Final = 150
+LEAST_ABOUT_H: Final = 64
+CASE_PAD: Final = 10
+ABOUT_PAD: Final = 7
+ICON_BELOW: Final = 200
+ANY_H: Final = (1 << 24) - 1
+"""Qt's own limit of a height."""
 TO_THE_END: Final = 1 << 20
 _PAD: Final = 8
 
@@ -46,6 +53,8 @@ class CpuPane(QWidget):
         self.tone = ""
         self.button = Button(self)
         self.button.setText("Step")
+        self.button.setProperty("small", True)
+        self.button.setIcon(theme.icon("step-forward", "ui.text"))
         self.button.setObjectName(f"step_cpu_{number}")
         self.button.setAccessibleName(f"Step CPU {number}")
         self.button.setToolTip(f"Let CPU {number} go on to its next scheduling point ({number})")
@@ -82,6 +91,10 @@ class CpuPane(QWidget):
 
     def resizeEvent(self, event: object) -> None:
         """The button stays at the upper right."""
+        # A narrow pane has no room for both the word and what the CPU does.
+        only_icon = self.width() < ICON_BELOW
+        style = Qt.ToolButtonStyle
+        self.button.setToolButtonStyle(style.ToolButtonIconOnly if only_icon else style.ToolButtonTextOnly)
         size = self.button.sizeHint()
         self.button.setGeometry(self.width() - size.width() - _PAD, 4, size.width(), size.height())
 
@@ -94,6 +107,7 @@ class CpuPane(QWidget):
         edge = {"bad": "tone.bad", "good": "ui.accent"}.get(self.tone, "ui.border")
         painter.fillRect(QRectF(0, 0, 3 if self.tone else 1, self.height()), theme.color(edge))
         y = 4.0
+        title_h = self.button.height() + 4
         for number, words in enumerate(self.words()):
             font = theme.font("bold" if number == 0 else "small")
             metrics = QFontMetricsF(font)
@@ -102,8 +116,9 @@ class CpuPane(QWidget):
             painter.setPen(theme.color("ui.muted" if muted else "tone.warn" if number else "ui.text"))
             room = self.width() - 2 * _PAD - (self.button.width() + 4 if number == 0 else 0)
             text = metrics.elidedText(words, Qt.TextElideMode.ElideRight, room)
-            painter.drawText(QRectF(_PAD, y, room, metrics.height() + 2), Qt.AlignmentFlag.AlignVCenter, text)
-            y += metrics.height() + (5 if number == 0 else 1)
+            height = title_h if number == 0 else metrics.height() + 1
+            painter.drawText(QRectF(_PAD, y, room, height), Qt.AlignmentFlag.AlignVCenter, text)
+            y += height
         if self.cpu is not None:
             self._paint_source(painter, self.cpu, y + 4)
         painter.end()
@@ -174,8 +189,9 @@ class StepperView(View):
         self.variants.activated.connect(self._variant_chosen)
         self.about = QTextBrowser(self)
         self.about.setAccessibleName("Claim and verdict")
-        self.about.setFixedHeight(ABOUT_H)
         self.about.setFrameShape(QTextBrowser.Shape.NoFrame)
+        # It breaks into lines when it has got its width, which may be later than its words.
+        self.about.document().documentLayout().documentSizeChanged.connect(self._fit_about)
         self.buttons = {
             "start": self._button("skip-back", "To the start (Home)", StepBack(TO_THE_END)),
             "back": self._button("step-back", "One scheduling point back (←)", StepBack()),
@@ -192,9 +208,9 @@ class StepperView(View):
         self.cases = QListWidget(self)
         self.cases.setObjectName("race_cases")
         self.cases.setAccessibleName("Cases of the race lab")
-        self.cases.setFixedWidth(LIST_W)
         self.cases.setWordWrap(True)
         self.cases.setSpacing(2)
+        self.cases.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.cases.setFrameShape(QListWidget.Shape.NoFrame)
         self.cases.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         for case in CASES:
@@ -215,7 +231,7 @@ class StepperView(View):
         self.header.add_widget(self.variants)
         self.panes_row = QHBoxLayout()
         self.panes_row.setSpacing(6)
-        column = QVBoxLayout()
+        self.column = column = QVBoxLayout()
         column.setSpacing(6)
         column.addWidget(self.about)
         column.addLayout(self.panes_row, 1)
@@ -244,6 +260,7 @@ class StepperView(View):
         super().theme_changed()
         self.about.setHtml(self.html())
         for pane in self.panes:
+            pane.button.setIcon(self.theme.icon("step-forward", "ui.text"))
             pane.update()
 
     def _show_race(self) -> None:
@@ -254,7 +271,36 @@ class StepperView(View):
             button.setEnabled(race is not None and (race.position > 0 if begins else not race.ended))
         self._show_choosers(race)
         self.about.setHtml(self.html())
+        self._fit_about()
         self._show_panes(race)
+
+    @Slot()
+    def _fit_about(self) -> None:
+        """The text gets the height that it needs, so that the panes get the rest; all of it while there are none."""
+        self.column.setStretchFactor(self.panes_row, 0 if self.race is None else 1)
+        if self.race is None:
+            self.about.setMaximumHeight(ANY_H)
+            self.about.setMinimumHeight(0)
+        else:
+            needed = int(self.about.document().size().height()) + 2 * ABOUT_PAD
+            self.about.setFixedHeight(min(ABOUT_H, needed, max(self.height() // 2, LEAST_ABOUT_H)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """On a small screen the list gives way to the panes; the text breaks into other lines."""
+        width = min(LIST_W, max(LEAST_LIST_W, self.width() * 28 // 100))
+        if width != self.cases.width():
+            self.cases.setFixedWidth(width)
+            self._size_cases(width)
+        self._fit_about()
+
+    def _size_cases(self, width: int) -> None:
+        """As high as their titles need to be read whole: the list itself is short of a line now and then."""
+        metrics = self.cases.fontMetrics()
+        room = QRect(0, 0, width - 2 * CASE_PAD - self.cases.verticalScrollBar().sizeHint().width(), 1000)
+        for row in range(self.cases.count()):
+            item = self.cases.item(row)
+            words = metrics.boundingRect(room, Qt.TextFlag.TextWordWrap, item.text())
+            item.setSizeHint(QSize(room.width(), words.height() + metrics.lineSpacing() // 2))
 
     def _show_choosers(self, race: Race | None) -> None:
         self.variants.setVisible(race is not None)
@@ -293,6 +339,10 @@ class StepperView(View):
                 f"<p><b>{self.empty}</b></p><p style='color:{muted}'>Each is a claim of the thread of 2017, or about"
                 " it, with a small machine in which it holds or breaks. Step through it lock by lock, forwards and"
                 " back.</p>"
+                f"<p style='color:{muted}'>Every CPU will have a pane here: what it does, which locks it holds, and"
+                " the line of source that it stands before. <b>→</b> takes the next step and <b>←</b> the last one"
+                " back; <b>End</b> goes to the verdict; a digit, or <b>Step</b> in a pane, lets only that CPU go on:"
+                " try whether you can break it.</p>"
             )
         says = dict(race.variants)[race.variant]
         text = (

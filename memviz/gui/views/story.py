@@ -32,6 +32,8 @@ class StoryView(View):
         self.report: DefragReport | None = None
         self.text = QTextBrowser(self)
         self.text.setAccessibleName("The last pass, step by step")
+        self.text.setObjectName("story_text")
+        self.text.document().setDocumentMargin(2)
         self.text.setOpenLinks(False)
         self.text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
@@ -70,7 +72,9 @@ class StoryView(View):
         """Draw why there is no text."""
         if self.report is None:
             painter = QPainter(self)
-            self.paint_empty(painter, "Press Defragment slabs, or D")
+            played = self.snapshot is not None and self.snapshot.source == "playback"
+            hint = "No pass was recorded up to this instant" if played else "Press Defragment slabs, or D"
+            self.paint_empty(painter, hint)
             painter.end()
 
     def _write(self) -> None:
@@ -81,7 +85,8 @@ class StoryView(View):
 
 
 def html(report: DefragReport, theme: Theme) -> str:
-    """The report as a page: sentence, two columns of figures, steps."""
+    """The report as a page: two columns of figures, sentence, steps. Figures come first: the line at the top of the
+    window says the sentence too, and a panel on a small screen shows the beginning only."""
     muted, good, plain = (theme.color(f"tone.{tone}").name() for tone in ("muted", "good", "plain"))
 
     def rows(figures: tuple[tuple[str, int], ...], color: str) -> str:
@@ -95,12 +100,11 @@ def html(report: DefragReport, theme: Theme) -> str:
 
     steps = "".join(f"<li style='margin-bottom:2px'>{escape(step)}</li>" for step in report.story)
     return (
-        f"{_by_cache(report.sentence)}"
         f"<table width='100%' cellspacing='0'><tr>"
         f"<td valign='top' style='padding-right:24px'><span style='color:{muted}'>Bought</span>"
         f"{rows(report.gain, good)}</td>"
         f"<td valign='top'><span style='color:{muted}'>Paid</span>{rows(report.price, plain)}</td>"
-        f"</tr></table><ol style='margin-left:-18px; margin-bottom:0'>{steps}</ol>"
+        f"</tr></table>{_by_cache(report.sentence)}<ol style='margin-left:-18px; margin-bottom:0'>{steps}</ol>"
     )
 
 
@@ -111,7 +115,7 @@ def _by_cache(sentence: str) -> str:
     lines += [
         f"<b>{escape(name)}</b>: {escape(words.strip())}" for name, words in zip(parts[1::2], parts[2::2], strict=True)
     ]
-    return "".join(f"<p style='margin-top:0; margin-bottom:3px'>{line}</p>" for line in lines)
+    return "".join(f"<p style='margin-top:5px; margin-bottom:0'>{line}</p>" for line in lines)
 
 
 def _name(name: str) -> str:

@@ -30,6 +30,7 @@ _SIGNS: Final = {
 _MIN_SPAN_NS: Final = 100_000
 _LABEL_H: Final = 15
 _FLAG: Final = 9
+_EDGE: Final = 3.0
 _STRIP: Final = 8  # at the bottom, where it is drawn what a recording lacks
 
 
@@ -190,6 +191,8 @@ class TimelineView(View):
         painter.setFont(self.theme.font("small"))
         # A sign that would cover the next one stands beside that, as far as it is still near its line; the same once.
         left = min(x - 5, self._signs_from - 11)
+        if left < _EDGE <= self._signs_from - 11:
+            left = _EDGE  # all of a sign at the left edge
         if x - left < 40 and not (sign == self._last_sign and left < x - 5):
             painter.drawText(QRectF(left - 3, 0, 16, _LABEL_H + 2), Qt.AlignmentFlag.AlignCenter, sign)
             self._signs_from, self._last_sign = left, sign

@@ -36,6 +36,7 @@ MOVE_MS: Final = 600
 ZOOM_STEP: Final = 1.25
 MARK_COLORS: Final = ("chart.compaction", "chart.fast", "chart.failed")
 LARGEST: Final = 1.8
+AUTOMATIC: Final = "Automatic"
 
 
 class XArrayTreeView(View):
@@ -77,7 +78,7 @@ class XArrayTreeView(View):
         self.setMinimumSize(160, 60)
         self.fit_button = self.header.add_button("Fit", "Show the whole drawing (0)")
         self.fit_button.clicked.connect(self.fit)
-        self.array_button = self.header.add_button("Largest ▾", "Choose an XArray")
+        self.array_button = self.header.add_button(f"{AUTOMATIC} ▾", "Choose an XArray")
         self.array_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.array_button)
         menu.aboutToShow.connect(self._fill_arrays)
@@ -91,7 +92,7 @@ class XArrayTreeView(View):
         menu.clear()
         arrays = () if self.snapshot is None else self.snapshot.xarrays
         chosen = self.selection.focus.xarray
-        entries = [(-1, "Largest")] + [
+        entries = [(-1, f"{AUTOMATIC}: where nodes were moved last, or the largest")] + [
             (one.id, f"{one.name}   {one.nodes:,} nodes{', movable' if one.movable else ''}")
             for one in sorted(arrays, key=lambda one: (-one.nodes, one.id))
         ]
@@ -101,7 +102,7 @@ class XArrayTreeView(View):
         self.choose_array(int(action.data()))
 
     def choose_array(self, ident: int) -> None:
-        """Ask for the nodes of another XArray; -1: of the largest."""
+        """Ask for the nodes of another XArray; -1: of that where nodes were moved last, or of the largest."""
         self.selection.look_at(xarray=ident)
 
     # -- what is shown
@@ -118,7 +119,7 @@ class XArrayTreeView(View):
             self._xarray = ident
             self.expanded.clear()
             self.scale, self.shift = self._natural, QPointF(0, 0)
-        name = info.name if info is not None and snapshot.focus.xarray >= 0 else "Largest"
+        name = info.name if info is not None and self.selection.focus.xarray >= 0 else AUTOMATIC
         self.array_button.setText(f"{name if len(name) < 22 else name[:20] + '…'} ▾")
         self.header.subtitle = render.subtitle(snapshot)
         old = {box.addr: box for box in self.drawing.boxes}
@@ -227,9 +228,20 @@ class XArrayTreeView(View):
         if self._ghosts:
             self._paint_ghosts(painter)
         painter.restore()
+        self._paint_legend(painter)
         if self.hasFocus():
             overlay.outline(painter, QRectF(self.rect()), self.theme.color("ui.focus"), 1.0)
         painter.end()
+
+    def _paint_legend(self, painter: QPainter) -> None:
+        """Where there is room below the tree."""
+        painter.setFont(self.theme.font("small"))
+        painter.setPen(self.theme.color("ui.faint"))
+        line = QRectF(2, self.height() - 16, self.width() - 4, 16)
+        bottom = self._centering().y() + self.shift.y() + self.drawing.height * self.scale
+        fit = [words for words in render.LEGEND if painter.fontMetrics().horizontalAdvance(words) < line.width()]
+        if fit and bottom <= line.top():
+            painter.drawText(line, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, fit[0])
 
     def _why_empty(self) -> str:
         if self.snapshot is None:
@@ -242,7 +254,7 @@ class XArrayTreeView(View):
         """Where the drawing begins: in the middle while it is smaller than the view."""
         room_x = self.width() - self.drawing.width * self.scale
         room_y = self.height() - self.drawing.height * self.scale
-        return QPointF(max(room_x / 2, 0), min(max(room_y / 2, 0), 24))
+        return QPointF(max(room_x / 2, 0), max(room_y / 2, 0))
 
     def _paint_edges(self, painter: QPainter) -> None:
         painter.setBrush(Qt.BrushStyle.NoBrush)

@@ -25,6 +25,8 @@ def test_every_kind_of_event_has_words_of_its_own() -> None:
          "good", 0x2C600, -1),
         (trace.SLAB_DISCARD, (0x2A964, 2, 1, 0), "slab of xa_node emptied: 4 pages freed, pfn 0x2a964",
          "good", 0x2A964, 1),
+        (trace.XA_NODE_MOVED, (0x1000, 0x2C200_248, 0, 0x4C0), "xa_node moved: index 0x4c0 → 0x2c200248",
+         "moved", 0x2C200, -1),
         (trace.XA_NODE_MOVED, (0x1000, 0x2C200_248, 1, 0x4C0), "xa_node moved: file 17 [0x4c0] → 0x2c200248",
          "moved", 0x2C200, -1),
         (trace.RCU_GP_END, (117, 64, 0, 0), "RCU: grace period 117 ended, 64 callbacks", "plain", -1, -1),

@@ -62,16 +62,16 @@ def test_the_cache_that_holds_most_memory_is_first(view: CachesView) -> None:
     assert column(view, render.MEMORY) == ["6.2 MiB", "3.9 MiB", "40 KiB"]
     assert column(view, render.USED) == ["50 %", "43 %", "–"]
     assert column(view, render.SLABS) == ["400 (200)", "1,000 (500)", "10 (5)"]
-    assert view.header.subtitle == "3 caches hold 10 MiB"
+    assert view.header.subtitle == "3 caches hold 10 MiB · → movable"
 
 
 def test_a_click_on_the_header_sorts_and_turns_round(view: CachesView) -> None:
     header = view.table.horizontalHeader()
     header.sectionClicked.emit(render.SLABS)
     assert column(view, render.NAME)[0] == "dentry"
-    assert titles(view)[render.SLABS] == "Slabs ▾"
+    assert titles(view)[render.SLABS] == "Slabs (partial) ▾"
     header.sectionClicked.emit(render.SLABS)
-    assert titles(view)[render.SLABS] == "Slabs ▴"
+    assert titles(view)[render.SLABS] == "Slabs (partial) ▴"
     assert column(view, render.NAME)[0] == "kmalloc-8"
     header.sectionClicked.emit(render.NAME)
     assert column(view, render.NAME) == ["dentry", "kmalloc-8", "xa_node  →"]
@@ -80,7 +80,7 @@ def test_a_click_on_the_header_sorts_and_turns_round(view: CachesView) -> None:
 def test_the_filter_hides_and_says_so_and_the_sum_stays(view: CachesView) -> None:
     view.search.setText("NODE")
     assert column(view, render.NAME) == ["xa_node  →"]
-    assert view.header.subtitle == "3 caches hold 10 MiB · 2 hidden by the filter"
+    assert view.header.subtitle == "3 caches hold 10 MiB · → movable · 2 hidden by the filter"
     view.search.setText("no such")
     assert view.empty_words() == ("No cache passes the filter", "Clear the field above")
 

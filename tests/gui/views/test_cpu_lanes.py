@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.cpu_lanes import LEFT, CpuLanesView, standing_words
+from memviz.gui.views.cpu_lanes import CHIP_W, LEAST_NOW, LEFT, CpuLanesView, standing_words
 from memviz.kernel.trace import RCU_GP_END
 from memviz.snapshot import CPU_RUNS, CPU_SPINS, CPU_STATE_NAMES, EVENT_DTYPE, LANE_DTYPE, Cpu, Snapshot
 from tests.gui.synthetic import empty_snapshot, snapshot
@@ -108,11 +108,39 @@ def test_standing_tells_what_each_cpu_stands_before(view: CpuLanesView) -> None:
     running = view._lanes_width()
     one = instant("paused")
     view.show_snapshot(replace(one, seq=one.seq + 1))
-    assert view._lanes_width() < 0.6 * running
+    assert view._lanes_width() < running
     cpu = Cpu(1, 2, "defrag", "xa_migrate: before the slot is published", ("xa_lock", "slab lock"), True, 1, "")
     assert standing_words(cpu) == (
         "xa_migrate: before the slot is published · holds xa_lock, slab lock · irqs off · in RCU · defrag"
     )
+
+
+def test_what_cpus_stand_before_takes_the_room_that_its_words_need(view: CpuLanesView) -> None:
+    view.resize(1200, 160)
+    one = instant("paused")
+    idle = tuple(Cpu(number, 0, "", "idle", (), False, 0, "") for number in range(4))
+    view.show_snapshot(replace(one, seq=one.seq + 1, cpus=idle))
+    short = view._lanes_width()
+    assert short == 1200 - LEFT - LEAST_NOW
+    busy = (idle[0]._replace(label="xa_migrate: before the slot is published", locks=("xa_lock",)), *idle[1:])
+    view.show_snapshot(replace(one, seq=one.seq + 2, cpus=busy))
+    long = view._lanes_width()
+    assert (1200 - LEFT) / 2 <= long < short
+    view.show_snapshot(replace(one, seq=one.seq + 3, cpus=idle))
+    assert view._lanes_width() == long, "lanes that change their scale at every step can't be followed"
+
+
+def test_underscores_are_seen_in_a_low_lane(view: CpuLanesView) -> None:
+    """xa_lock is not xa lock."""
+    view.setMinimumHeight(0)
+    view.resize(1200, 40)
+    one = instant("paused")
+    cpus = tuple(Cpu(number, 0, "", "____" if number == 1 else "", (), False, 0, "") for number in range(2))
+    view.show_snapshot(replace(one, seq=one.seq + 1, cpus=cpus))
+    image = view.grab().toImage()
+    left = round(LEFT + view._lanes_width() + 10 + CHIP_W + 8)
+    back = image.pixel(left + 60, 20)
+    assert any(image.pixel(x, y) != back for x in range(left, left + 20) for y in range(14, 32))
 
 
 def test_without_lanes_the_state_of_now_is_shown(view: CpuLanesView, theme: Theme) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
@@ -11,7 +14,7 @@ from memviz.gui.theme import Theme
 from memviz.gui.views.request import RequestView
 from memviz.sources.base import RequestPages
 from tests.gui.screen import colours, shown
-from tests.gui.synthetic import SyntheticSource
+from tests.gui.synthetic import SyntheticSource, snapshot
 
 
 def request_view(qtbot: QtBot, selection: Selection, theme: Theme, height: int = 260) -> RequestView:
@@ -52,3 +55,33 @@ def test_all_stages_are_painted_at_any_height(qtbot: QtBot, selection: Selection
     if height >= 120:
         assert theme.color("chart.compaction").name() in colours(view)
     assert not view.grab().isNull()
+
+
+def test_a_verdict_that_is_long_for_the_panel_gets_smaller_letters_before_it_is_cut(
+    qtbot: QtBot, selection: Selection, theme: Theme
+) -> None:
+    view = request_view(qtbot, selection, theme)
+    assert view.anatomy is not None
+    view.setMinimumHeight(0)
+    view.resize(480, 17 * len(view.anatomy.rows) + 14 + 3 * QFontMetrics(theme.font("small")).lineSpacing())
+    long = replace(view.anatomy, verdict="Failed: 65 of 117 blocks are held by slab pages, 24 by unmovable pages. " * 2)
+    font, lines = view._fitting(long, 420)
+    assert font == theme.font("small")
+    assert " ".join(lines) == long.verdict.strip()
+    font, lines = view._fitting(long, 1200)
+    assert (font, len(lines)) == (theme.font("normal"), 1)
+
+
+def test_where_no_button_helps_the_hint_says_what_does(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = RequestView(selection, theme)
+    one = replace(snapshot(), request=None)
+    for changed, words in (
+        (one, "Press Request in the bar above, or R"),
+        (replace(one, source="playback"), "None was recorded up to this instant"),
+        (
+            replace(one, source="linux", policies=(("actions", "off"),)),
+            "memviz only reads this machine; with --live --actions it can ask for a huge page",
+        ),
+    ):
+        view.show_snapshot(changed)
+        assert view.hint() == words

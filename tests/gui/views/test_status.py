@@ -36,8 +36,10 @@ def test_the_most_important_thing_is_said(qtbot: QtBot, shot: Snapshot, sign: st
     session.close()
 
 
-def test_nothing_is_said_without_a_source(qtbot: QtBot) -> None:
-    assert told(Session(Selection())).words == ""
+def test_without_a_source_it_says_how_to_get_one(qtbot: QtBot) -> None:
+    assert told(Session(Selection())).words == (
+        "Nothing is open. Ctrl+N: choose a scenario · Ctrl+O: open a recording."
+    )
 
 
 def test_a_long_sentence_takes_two_lines_and_is_read_out_whole(qtbot: QtBot, theme: Theme) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRect, Qt
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.stepper import StepperView
+from memviz.gui.views.stepper import ABOUT_H, ICON_BELOW, LEAST_LIST_W, LIST_W, StepperView
 from memviz.races.catalogue import CASES
 from memviz.sources.base import Run, SetWorkload, Step, StepBack, StepCpu
 from memviz.sources.race import RaceSource
@@ -150,3 +150,43 @@ def test_it_follows_the_theme(unlock: Stepped, theme: Theme) -> None:
     theme.choose("light")
     assert theme.color("ui.sunken").name() != dark
     assert theme.color("ui.sunken").name() in colours(unlock.view)
+
+
+def test_the_text_leaves_the_room_that_it_does_not_need_to_the_panes(unlock: Stepped) -> None:
+    view = unlock.view
+    assert view.about.height() < ABOUT_H
+    assert view.about.height() >= view.about.document().size().height(), "all of it is read without scrolling"
+    assert view.panes[0].height() > 520 - ABOUT_H
+
+
+def test_on_a_small_screen_the_list_and_the_buttons_give_way(unlock: Stepped) -> None:
+    view = unlock.view
+    assert (view.cases.width(), view.panes[0].button.toolButtonStyle()) == (
+        LIST_W,
+        Qt.ToolButtonStyle.ToolButtonTextOnly,
+    )
+    view.resize(560, 300)
+    assert view.cases.width() == LEAST_LIST_W
+    view.panes[0].resize(ICON_BELOW - 1, 120)
+    assert view.panes[0].button.toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonIconOnly
+    assert view.panes[0].button.accessibleName() == "Step CPU 0"
+
+
+def test_without_a_case_it_says_how_to_go_about_it(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = StepperView(selection, theme)
+    shown(qtbot, view, 1000, 520)
+    text = view.about.toPlainText()
+    assert text.startswith("Choose a case at the left")
+    assert "→ takes the next step and ← the last one back" in text
+    assert view.about.height() > 400, "it has the place of the panes"
+
+
+def test_titles_of_cases_are_read_whole_at_any_width(unlock: Stepped) -> None:
+    cases = unlock.view.cases
+    for width in (1000, 560):
+        unlock.view.resize(width, 520)
+        for row in range(cases.count()):
+            place = cases.visualItemRect(cases.item(row))
+            room = QRect(0, 0, place.width() - 8, 1000)
+            words = cases.fontMetrics().boundingRect(room, Qt.TextFlag.TextWordWrap, cases.item(row).text())
+            assert words.height() <= place.height(), cases.item(row).text()

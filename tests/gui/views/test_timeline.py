@@ -86,5 +86,21 @@ def test_signs_of_what_happened_at_once_stand_side_by_side(qtbot: QtBot, selecti
     assert places[0][1] < places[1][0] <= places[1][1] < places[2][0] <= places[2][1] < image.width()
 
 
+def test_a_sign_at_the_left_edge_is_seen_whole(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = TimelineView(selection, theme, History())
+    shown(qtbot, view, 600, 110)
+    view.history.add(snapshot(seq=1, time_ns=0))
+    view.history.add(snapshot(seq=2, time_ns=1_000_000_000))
+    wide = []
+    for time_ns in (0, 500_000_000):
+        view.history.markers.clear()
+        view.history.markers.append(Marker(time_ns, FAILED, 9, 0, 0))
+        image = view.grab().toImage()
+        wanted = theme.color("chart.failed").rgb()
+        xs = [x for x in range(image.width()) for y in range(13) if _near(image.pixel(x, y), wanted)]
+        wide.append(max(xs) - min(xs))
+    assert wide[0] == wide[1]
+
+
 def _near(one: int, other: int) -> bool:
     return all(abs((one >> shift & 255) - (other >> shift & 255)) < 60 for shift in (0, 8, 16))

@@ -110,7 +110,11 @@ def test_nothing_moves_while_hidden(view: XArrayTreeView) -> None:
 def test_another_xarray_is_asked_for(view: XArrayTreeView, selection: Selection) -> None:
     view._fill_arrays()
     actions = view.array_button.menu().actions()
-    assert [action.text().split("   ")[0] for action in actions] == ["Largest", "file 17: i_pages", "file 3: i_pages"]
+    assert [action.text().split("   ")[0] for action in actions] == [
+        "Automatic: where nodes were moved last, or the largest",
+        "file 17: i_pages",
+        "file 3: i_pages",
+    ]
     actions[2].trigger()
     assert selection.focus.xarray == 2
 
