@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+def instants(count: int) -> str:
+    """So many instants, in words."""
+    return f"{count:,} instant{'' if count == 1 else 's'}"
+
+
 class Recording(NamedTuple):
     """A recording that is being written, or was until just now."""
 

@@ -28,7 +28,7 @@ from memviz.recording import scribe
 from memviz.recording.format import RecordingError
 from memviz.recording.handover import Giver
 from memviz.recording.writer import Instant
-from memviz.recording_state import Recording
+from memviz.recording_state import Recording, instants
 from memviz.snapshot import Snapshot
 from memviz.sources import child
 from memviz.sources.base import Done
@@ -230,7 +230,7 @@ class Recorder:
         """The process is gone. Unless it was told to go, or has said why, something has killed it."""
         finished = self._end and not self._queued
         if not finished and not self._failure:
-            kept = f"the {self._written.instants:,} instants before should be in it"
+            kept = f"{instants(self._written.instants)} from before that should be in it"
             self._failure = f"The recording to {self.path} has stopped: {self._how_it_ended()}; {kept}."
 
     def _how_it_ended(self) -> str:

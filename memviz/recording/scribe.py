@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 from typing import Any, Final, cast
 
-from memviz.recording.format import RecordingError
+from memviz.recording.format import RecordingError, wal_of
 from memviz.recording.handover import Taker
 from memviz.recording.writer import Writer
+from memviz.recording_state import instants
 from memviz.sources.shared_buffer import SharedBuffer
 
 BEGIN: Final = "begin"
@@ -67,6 +68,9 @@ class Scribe:
             self._write(writer, block)
         except (sqlite3.Error, OSError) as error:
             writer.close()
+            if not path.exists():  # whoever took the file away meant what lies beside it, too
+                for beside in (wal_of(path), path.with_name(f"{path.name}-shm")):
+                    beside.unlink(missing_ok=True)
             self._tell(FAILED, _sentence(path, writer, error))
         except Exception as error:  # whoever is recorded goes on whatever happens here
             writer.close()
@@ -122,7 +126,7 @@ class Scribe:
 
 
 def _sentence(path: Path, writer: Writer, error: Exception) -> str:
-    kept = f"the {writer.safe:,} instants before are in it"
+    kept = f"{instants(writer.safe)} from before that {'is' if writer.safe == 1 else 'are'} in it"
     if isinstance(error, FileNotFoundError):
         return f"The recording has stopped: {path} was removed while it was written; record again."
     if "full" in str(error):

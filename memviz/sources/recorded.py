@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from memviz.recording.recorder import RATE, Recorder
-from memviz.recording_state import Recording
+from memviz.recording_state import Recording, instants
 from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Outcome, Snapshot, Structured
 from memviz.sources.base import Command, Record, Repeatable, Source, SourceError, StopRecording, Watched
 
@@ -212,7 +212,7 @@ class RecordedSource:
         if status.left_out:
             missed += f" {status.left_out:,} routine events and bits of what CPUs did were left out, being too many."
         size = f"{status.bytes / 1e6:.1f} MB"
-        self._end = status.failure or f"Recorded {status.instants:,} instants, {size}, to {status.path}.{missed}"
+        self._end = status.failure or f"Recorded {instants(status.instants)}, {size}, to {status.path}.{missed}"
         return self._end
 
     def _record_if_due(self, idle: bool = False) -> None:

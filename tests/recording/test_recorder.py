@@ -109,6 +109,7 @@ def test_a_removed_file_is_said(tmp_path: Path) -> None:
     assert "a.memviz was removed while it was written; record again." in status.failure
     assert not status.active
     assert not recorder.due()
+    assert not list(tmp_path.iterdir()), "nor is what lay beside it left behind"
 
 
 def test_a_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_full_disk_is_said_and_what_was_written_stays(tmp_path: Path) -> None:
     assert status.failure.startswith("The recording has stopped: ")
     with Reader(path) as reader:
         assert reader.instants >= 10
-        assert f"the {reader.instants:,} instants before are in it" in status.failure
+        assert f"{reader.instants:,} instants from before that are in it" in status.failure
         assert reader.check() == "ok"
         assert equal(reader.at(3), given[2])
 
@@ -147,8 +148,8 @@ def test_a_killed_writer_is_said_and_what_was_written_stays(tmp_path: Path) -> N
         time.sleep(0.01)
     status = recorder.close()
     assert status.failure == (
-        f"The recording to {path} has stopped: the process that writes it was killed by signal 9; the 20 instants "
-        "before should be in it."
+        f"The recording to {path} has stopped: the process that writes it was killed by signal 9; 20 instants from "
+        "before that should be in it."
     )
     assert not status.active
     assert not recorder.due()
