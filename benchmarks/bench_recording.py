@@ -26,6 +26,7 @@ from memviz.recording.reader import Reader
 from memviz.recording.recorder import RATE
 from memviz.recording.writer import Instant, Writer
 from memviz.snapshot import Pages, Snapshot
+from memviz.sources import garbage
 from memviz.sources.recorded import RecordedSource
 from memviz.sources.simulation import SimulationSource
 
@@ -47,11 +48,12 @@ def engine(seconds: float, path: str) -> tuple[float, float, float]:
     recorded.start(path)
     begin, begin_cpu = time.monotonic(), time.thread_time()
     spent = 0.0
-    while time.monotonic() < begin + seconds:
-        source.run_piece(1 << 40, False)
-        before = time.thread_time()
-        recorded.worked()
-        spent += time.thread_time() - before
+    with garbage.seldom():
+        while time.monotonic() < begin + seconds:
+            source.run_piece(1 << 40, False)
+            before = time.thread_time()
+            recorded.worked()
+            spent += time.thread_time() - before
     elapsed, cpu_s = time.monotonic() - begin, time.thread_time() - begin_cpu
     recorded.close()
     status = recorded.snapshot().recording

@@ -36,7 +36,9 @@ from memviz.sources.shared_buffer import SharedBuffer
 
 RATE: Final = 30
 """Instants a second."""
-SHARE: Final = 0.043
+SHARE: Final = 0.041
+_MADE_UP: Final = 4
+"""Instants, behind a piece of work that took longer than from one to the next."""
 _QUEUE_BYTES: Final = 64 << 20
 _QUEUE_MAX: Final = 8
 
@@ -134,12 +136,12 @@ class Recorder:
         self._waiting.clear()
         self._skipped = 0
         self._pay(cost_s + time.thread_time() - begin_cpu, now)
-        # Even steps, as long as they can be held.
-        self._next = max(self._next + self._period, now - self._period)
+        # Even steps, as long as they can be held; behind a long piece of work a few are made up for.
+        self._next = max(self._next + self._period, now - _MADE_UP * self._period)
 
     def _pay(self, cost_s: float, now: float) -> None:
-        """Rest for what an instant has taken. What was rested too long before counts, up to a period: whoever works
-        asks only now and then.
+        """Rest for what an instant has taken. What was rested too long before counts, up to a few periods: whoever
+        works asks only now and then.
         """
         if self._begins:  # the first takes everything
             self._begins = False
@@ -149,7 +151,7 @@ class Recorder:
         self._usual_s = usual + (min(cost_s, 3 * usual) - usual) / 8
         rest_s = self._usual_s / SHARE
         cpu_s = time.thread_time()
-        self._rest_until = (max(self._rest_until[0], cpu_s - self._period) + rest_s, now + 10 * rest_s)
+        self._rest_until = (max(self._rest_until[0], cpu_s - _MADE_UP * self._period) + rest_s, now + 10 * rest_s)
 
     def command(self, row: Done) -> None:
         """Something was done; it goes into the file with the next instant."""

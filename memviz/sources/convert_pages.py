@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -20,9 +21,9 @@ assert PG_HEAD == 1, "_head_orders() computes with it"
 
 MANY: Final = 8
 """When more than one pageblock in so many was touched, looking at all of them is quicker."""
-ROUND: Final = 256
+ROUND: Final = 1024
 """Snapshots in which every pageblock is looked at once, marked or not: a mark that the engine forgot is a wrong picture
-for a few seconds, not for good.
+for half a minute, not for good.
 """
 
 
@@ -132,7 +133,14 @@ def zones(page_alloc: PageAlloc) -> tuple[snapshot.Zone, ...]:
 
 def counters(page_alloc: PageAlloc) -> tuple[tuple[str, int], ...]:
     """Counters as /proc/vmstat names them, sorted by name."""
-    return tuple(sorted(page_alloc.vmstat_counters().items()))
+    found = page_alloc.vmstat_counters()
+    return tuple([(name, found[name]) for name in _in_order(tuple(found))])
+
+
+@lru_cache(maxsize=8)
+def _in_order(names: tuple[str, ...]) -> list[str]:
+    """The names sorted: every Snapshot has the same ones."""
+    return sorted(names)
 
 
 def movable_slab_frames(slub: Slub, frames: Pages) -> tuple[Mask | None, int]:

@@ -23,7 +23,8 @@ _KEPT: Final = 50_000
 """Events, and segments of lanes, that are kept for whoever comes later."""
 _PATIENCE_S: Final = 0.6 / RATE
 """How much longer than due the recording waits for the next pull of a window that pulls."""
-_DIGEST_SHARE: Final = 0.001
+_DIGEST_SHARE: Final = 0.00015
+"""Of the time, for digests. One may take ten times as long as the one before, as machines fill."""
 _OUTCOMES: Final = 16
 
 
@@ -206,6 +207,7 @@ class RecordedSource:
         if recorder is None:
             return self._end or "Nothing was being recorded."
         if self._changed and not recorder.status().failure:
+            self._digest_due = 0.0  # how it ended can always be checked
             self._record(self._take_for_file(), time.thread_time(), recorder)
         self._status = status = recorder.close()
         missed = f" {status.missed:,} are missing, for the disk was too slow." if status.missed else ""
