@@ -23,7 +23,7 @@ _KEPT: Final = 50_000
 """Events, and segments of lanes, that are kept for whoever comes later."""
 _PATIENCE_S: Final = 0.6 / RATE
 """How much longer than due the recording waits for the next pull of a window that pulls."""
-_DIGEST_SHARE: Final = 0.00015
+_DIGEST_SHARE: Final = 0.0003
 """Of the time, for digests. One may take ten times as long as the one before, as machines fill."""
 _OUTCOMES: Final = 16
 
