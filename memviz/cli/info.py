@@ -96,7 +96,8 @@ def text(found: dict[str, Any]) -> str:
         f"  {found['page_frames']:,} page frames, {size:,.1f} MB ({rate:,.1f} MB a minute)",
     ]
     if found["repeatable"]:
-        lines.append(f"  it can be run again from any instant ({found['commands']} commands)")
+        count = found["commands"]
+        lines.append(f"  it can be run again from any instant ({count} command{'' if count == 1 else 's'})")
     if not found["finished"]:
         lines.append("  it was not finished: its program was killed, or is still recording")
     if found["missing_instants"]:
