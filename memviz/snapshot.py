@@ -339,7 +339,8 @@ class Outcome(NamedTuple):
     sentence: str
 
 
-def _empty(dtype: np.dtype[np.void]) -> Structured:
+def empty(dtype: np.dtype[np.void]) -> Structured:
+    """No rows, read-only."""
     array = np.zeros(0, dtype)
     array.flags.writeable = False
     return array
@@ -347,7 +348,7 @@ def _empty(dtype: np.dtype[np.void]) -> Structured:
 
 _NO_OBJECTS: Final = np.zeros((0, 0), np.uint8)
 _NO_SLABS, _NO_NODES, _NO_LANES, _NO_EVENTS, _NO_PASTS, _NO_FIGURES = map(
-    _empty, (SLAB_DTYPE, NODE_DTYPE, LANE_DTYPE, EVENT_DTYPE, PAST_DTYPE, FIGURES_DTYPE)
+    empty, (SLAB_DTYPE, NODE_DTYPE, LANE_DTYPE, EVENT_DTYPE, PAST_DTYPE, FIGURES_DTYPE)
 )
 
 

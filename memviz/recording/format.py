@@ -112,7 +112,7 @@ def create(path: Path) -> sqlite3.Connection:
         raise RecordingError(f"{path} exists already: choose another name, or remove it first") from None
     except OSError as error:
         raise RecordingError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, isolation_level=None)
     try:
         # The tables go into the file itself before anything goes into the log beside it: whatever happens from here
         # on, the file says what it is. Whoever begins a recording should not wait for the disk, though.

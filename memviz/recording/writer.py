@@ -230,7 +230,7 @@ class Writer:
             for number, row in enumerate(events.tolist(), self._events + 1):
                 values += (number, *row)
             self._events += int(events.size)
-            # Many rows at once: each statement gives the interpreter away and waits to have it back.
+            # Many rows at once: a statement costs more than its rows.
             at, count = 0, int(events.size)
             while at < count:
                 rows = 1 << min(7, (count - at).bit_length() - 1)

@@ -13,20 +13,14 @@ from memviz import snapshot
 from memviz.kernel import rcu as kernel_rcu
 from memviz.kernel.smp import Smp, Task
 from memviz.kernel.trace import Event, Trace
-from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Structured
+from memviz.snapshot import EVENT_DTYPE, LANE_DTYPE, Structured, empty
 
 BULK_MAX: Final = 8192
 _MACHINERY: Final = frozenset(("smp", "cpus", "spinlock", "rcu"))
 """Modules that every scheduling point leads through: where a CPU stands is the code that called them."""
 
 
-def _no_rows(dtype: np.dtype[np.void]) -> Structured:
-    none = np.zeros(0, dtype)
-    none.flags.writeable = False
-    return none
-
-
-_NO_ROWS: Final = {dtype: _no_rows(dtype) for dtype in (EVENT_DTYPE, LANE_DTYPE)}
+_NO_ROWS: Final = {dtype: empty(dtype) for dtype in (EVENT_DTYPE, LANE_DTYPE)}
 
 
 def cpus(smp: Smp, where: bool = False) -> tuple[snapshot.Cpu, ...]:
