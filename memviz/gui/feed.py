@@ -8,17 +8,24 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from PySide6.QtCore import QElapsedTimer, QObject, Slot
+from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Slot
 
 from memviz.gui.docks import Docks
-from memviz.gui.panel import Waiting
+from memviz.gui.panel import PanelDock, Waiting
 from memviz.gui.session import Session
+from memviz.snapshot import Snapshot
 from memviz.sources.serve import NO_PAGES
 
 FRAMES: Final = ("heatmap",)
 """Panels that look at page frames one by one. The others get snapshots without: each may keep one for long, and of a
 memory of 64 GiB one takes 117 MB.
 """
+
+AT_ONCE: Final = 2
+"""Panels that get a snapshot in one redraw, beside those that get all of them."""
+LATER_MS: Final = 40
+"""When there is no newer snapshot, panels that were left out get this one after that time."""
+_LONG_AGO: Final = 1_000_000
 
 
 class Feed(QObject):
@@ -32,6 +39,10 @@ class Feed(QObject):
         self._clock.start()
         self._shown_ms: dict[str, int] = {}
         self._shown_seq: dict[str, int] = {}
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(LATER_MS)
+        self._later.timeout.connect(self.show)
         for dock in docks.all.values():
             dock.visibilityChanged.connect(self._visibility_changed)
             dock.broke.connect(partial(self._note, dock.view.title))
@@ -39,21 +50,16 @@ class Feed(QObject):
     @Slot()
     def show(self) -> None:
         """Give the newest snapshot to the views that can be seen and whose time has come."""
-        snapshot, now_ms = self._session.snapshot, self._clock.elapsed()
+        snapshot = self._session.snapshot
         waiting = self._waiting()
         for dock in self._docks.all.values():
             dock.view.waiting = waiting
         if snapshot is None:
             return
         without = replace(snapshot, pages=NO_PAGES)
-        for dock in self._docks.all.values():
+        for dock in self._due(snapshot):
             view = dock.view
-            if dock.failed or not dock.in_sight or self._shown_seq.get(view.ident) == snapshot.seq:
-                continue
-            last = self._shown_ms.get(view.ident, -view.period_ms)
-            if now_ms - last < view.period_ms and self._session.running:
-                continue
-            self._shown_ms[view.ident] = now_ms
+            self._shown_ms[view.ident] = self._clock.elapsed()
             self._shown_seq[view.ident] = snapshot.seq
             try:
                 view.show_snapshot(snapshot if view.ident in FRAMES else without)
@@ -62,6 +68,27 @@ class Feed(QObject):
                 dock.fail()
                 self._note(view.title, traceback.format_exc())
                 sys.excepthook(*sys.exc_info())
+
+    def _due(self, snapshot: Snapshot) -> list[PanelDock]:
+        """Whose turn it is. While the source runs that is every panel that wants each snapshot, and of the others the
+        ``AT_ONCE`` that have waited longest: all of them in one redraw would make that one late.
+        """
+        behind = [
+            dock
+            for dock in self._docks.all.values()
+            if dock.in_sight and not dock.failed and self._shown_seq.get(dock.view.ident) != snapshot.seq
+        ]
+        if not self._session.running:
+            self._later.stop()
+            return behind
+        now_ms = self._clock.elapsed()
+        waited = {dock: now_ms - self._shown_ms.get(dock.view.ident, -_LONG_AGO) for dock in behind}
+        late = [dock for dock in behind if dock.view.period_ms and waited[dock] >= dock.view.period_ms]
+        late.sort(key=lambda dock: dock.view.period_ms - waited[dock])
+        due = [dock for dock in behind if not dock.view.period_ms] + late[:AT_ONCE]
+        if len(due) < len(behind):
+            self._later.start()  # a slow source may have nothing newer for long
+        return due
 
     def _note(self, title: str, trouble: str) -> None:
         self._session.trouble += f"{title}:\n{trouble}\n"

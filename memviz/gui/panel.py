@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import ClassVar, Final, Literal
 
-from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
     QFont,
@@ -18,6 +18,7 @@ from PySide6.QtGui import (
     QImage,
     QPainter,
     QPaintEvent,
+    QPalette,
     QPen,
     QTextLayout,
 )
@@ -34,6 +35,8 @@ HEADER_HEIGHT: Final = 34
 MARGIN: Final = 11
 BODY_GAP: Final = 4
 """Between the buttons of a header and what is below them."""
+_CORNER: Final = 6
+"""Radius of a card's corners."""
 _LINE_W: Final = 560
 """Of a line of text in an empty panel, at most."""
 Waiting = Literal["", "nothing", "starting", "failed"]
@@ -75,7 +78,7 @@ class PanelHeader(QWidget):
         if text != self._title:
             self._title = text
             self.setAccessibleName(text)
-            self.update()
+            self._update_words()
 
     @property
     def subtitle(self) -> str:
@@ -87,7 +90,22 @@ class PanelHeader(QWidget):
         if text != self._subtitle:
             self._subtitle = text
             self.setAccessibleDescription(text)
-            self.update()
+            self._update_words()
+
+    def _update_words(self) -> None:
+        """Paint the words again, and not the buttons beside them: a subtitle may change with every redraw."""
+        self.update(self._words_rect().adjusted(-1, -1, 1, 3).toAlignedRect())
+
+    def _words_rect(self) -> QRectF:
+        """Where the two texts are: left of the first button."""
+        right = self.width() - 8
+        for i in range(self._row.count()):
+            item = self._row.itemAt(i)
+            widget = item.widget() if item is not None else None
+            if widget is not None and not widget.isHidden():
+                right = widget.x() - 8
+                break
+        return QRectF(MARGIN, 4, max(0, right - MARGIN), HEADER_HEIGHT - 6)
 
     def add_widget(self, widget: QWidget) -> None:
         """Put a button or chooser at the right, after those that are there."""
@@ -124,15 +142,8 @@ class PanelHeader(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the two texts left of the first button."""
         painter = QPainter(self)
-        right = self.width() - 8
-        for i in range(self._row.count()):
-            item = self._row.itemAt(i)
-            widget = item.widget() if item is not None else None
-            if widget is not None and not widget.isHidden():
-                right = widget.x() - 8
-                break
         title_font = self._theme.font("title")
-        rect = QRectF(MARGIN, 4, max(0, right - MARGIN), HEADER_HEIGHT - 6)
+        rect = self._words_rect()
         flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
         metrics = QFontMetricsF(title_font)
         title = metrics.elidedText(self._title, Qt.TextElideMode.ElideRight, rect.width())
@@ -181,7 +192,15 @@ class View(QWidget):
         self.header = PanelHeader(self.title, theme, self)
         self.header.what = self.what
         self.header.hide()
+        # With a ground of its own, what changes in it does not make the card around it paint itself too.
+        self.setAutoFillBackground(True)
+        self._fill_ground()
         theme.changed.connect(self.theme_changed)
+
+    def _fill_ground(self) -> None:
+        palette = QPalette()
+        palette.setColor(QPalette.ColorRole.Window, self.theme.color("ui.panel"))
+        self.setPalette(palette)
 
     def event(self, event: QEvent) -> bool:
         """Keep ``own_keys`` from becoming shortcuts of the window."""
@@ -220,6 +239,7 @@ class View(QWidget):
         for button in self.header.findChildren(QToolButton):
             if button.property("lucide"):
                 button.setIcon(self.theme.icon(str(button.property("lucide")), "ui.muted"))
+        self._fill_ground()
         self.header.update()
         self.update()
 
@@ -298,6 +318,7 @@ class PanelDock(QDockWidget):
         self.theme = view.theme
         self.setObjectName(f"dock_{view.ident}")
         self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground, False)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         close = view.header.add_button("", f"Close {view.title}", "x")
         close.setIconSize(QSize(12, 12))
         close.clicked.connect(self.close)
@@ -380,7 +401,7 @@ class PanelDock(QDockWidget):
     @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card: the dock's own look is a box with a native title."""
-        draw_card(self, self.theme, self._attention)
+        draw_card(self, self.theme, event.rect(), self._attention)
 
 
 class CardFrame(QWidget):
@@ -402,16 +423,21 @@ class CardFrame(QWidget):
     @painted
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the card."""
-        draw_card(self, self.theme)
+        draw_card(self, self.theme, event.rect())
 
 
-def draw_card(widget: QWidget, theme: Theme, bright: bool = False) -> None:
-    """Fill ``widget`` with a rounded panel of the theme; ``bright``: with a frame that is not to be overlooked."""
+def draw_card(widget: QWidget, theme: Theme, part: QRect, bright: bool = False) -> None:
+    """Fill ``part`` of ``widget`` with a rounded panel of the theme; ``bright``: with a frame not to be overlooked."""
     painter = QPainter(widget)
+    if widget.rect().adjusted(_CORNER, 3, -_CORNER, -3).contains(part):
+        painter.fillRect(part, theme.color("ui.panel"))
+        painter.end()
+        return
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.fillRect(widget.rect(), theme.color("ui.window"))
     width = 2.5 if bright else 1.0
     painter.setPen(QPen(theme.color("ui.accent" if bright else "ui.border"), width))
     painter.setBrush(theme.color("ui.panel"))
-    painter.drawRoundedRect(QRectF(widget.rect()).adjusted(width / 2, width / 2, -width / 2, -width / 2), 6, 6)
+    inset = width / 2
+    painter.drawRoundedRect(QRectF(widget.rect()).adjusted(inset, inset, -inset, -inset), _CORNER, _CORNER)
     painter.end()

@@ -33,6 +33,10 @@ from memviz.sources.base import (
 )
 
 PULL_MS: Final = 16
+AGAIN_MS: Final = 4
+"""When nothing had come, look again so soon, and so often, before it is left to the next regular look: one snapshot
+that is a little late must not cost a whole redraw."""
+AGAIN: Final = 3
 FAREWELL_MS: Final = 50
 SPEEDS: Final = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 0)
 """Steps of the speed slider, operations a second; 0, the last, is as fast as it can."""
@@ -104,6 +108,7 @@ class Session(QObject):
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(PULL_MS)
         self._timer.timeout.connect(self.pull)
+        self._again = 0
         self._leaving: list[Client] = []
         self._farewell = QTimer(self)
         self._farewell.setInterval(FAREWELL_MS)
@@ -178,6 +183,10 @@ class Session(QObject):
         if self.failure and not client.alive:
             self._timer.stop()
             self._waiting.clear()
+        self._again = self._again + 1 if snapshot is None and self.running and self._again < AGAIN else 0
+        wanted = AGAIN_MS if self._again else PULL_MS
+        if self._timer.interval() != wanted:
+            self._timer.setInterval(wanted)
         if snapshot is not None or self.failure:
             self.changed.emit()
 

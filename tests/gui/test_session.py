@@ -7,10 +7,10 @@ from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
-from memviz.gui.session import Session
+from memviz.gui.session import AGAIN, AGAIN_MS, PULL_MS, Session
 from memviz.gui.views.status import told
 from memviz.recording_state import Playback, Recording
-from memviz.snapshot import Outcome
+from memviz.snapshot import Outcome, Snapshot
 from memviz.sources.base import Defragment, Pause, RequestPages, Run, SetFocus, Speed
 from tests.gui.clients import FakeClient, PlayedClient
 from tests.gui.synthetic import SyntheticSource, snapshot
@@ -33,6 +33,32 @@ def test_the_timer_pulls_snapshots_until_closed(qtbot: QtBot, client: FakeClient
     seq = session.snapshot.seq
     qtbot.wait(60)
     assert session.snapshot.seq == seq
+
+
+class LateClient(FakeClient):
+    """Has nothing to show while it is ``late``."""
+
+    late = False
+
+    def poll(self) -> Snapshot | None:
+        return None if self.late else super().poll()
+
+
+def test_a_snapshot_that_is_a_little_late_costs_no_whole_redraw(qtbot: QtBot) -> None:
+    client = LateClient()
+    session = opened(client)
+    session.set_running(True)
+    session.pull()
+    client.late = True
+    waits = []
+    for _ in range(AGAIN + 2):
+        session.pull()
+        waits.append(session._timer.interval())
+    assert waits == [AGAIN_MS] * AGAIN + [PULL_MS, AGAIN_MS]
+    client.late = False
+    session.pull()
+    assert session._timer.interval() == PULL_MS
+    session.close()
 
 
 def test_a_request_waits_for_its_outcome(qtbot: QtBot, client: FakeClient) -> None:

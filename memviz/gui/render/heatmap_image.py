@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from memviz.gui.render.layout import Intp, Layout, Lod, Rect
 from memviz.gui.render.pyramid import Pyramid
+from memviz.kernel.page import MAX_PAGE_ORDER
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -26,6 +27,9 @@ CELL_GAP_FROM: Final = 5.0
 TILE_GAPS_FROM: Final = (7.0, 24.0, 200.0, 600.0)
 """Tiles at least this large are one, two, three, four device pixels apart."""
 WIDEST_CELL: Final = 220.0
+_UNIT: Final = 1 << MAX_PAGE_ORDER
+_SAMPLES: Final = 64
+"""Cells across and down that are looked at to know what is seen."""
 
 
 class Camera(NamedTuple):
@@ -87,13 +91,15 @@ class HeatmapImage:
         self.origin_y = 0.0
         self._columns: Axis | None = None
         self._rows: Axis | None = None
-        self._index: Intp = np.zeros((0, 0), np.intp)
+        self._index_known: Intp | None = None
         self._outside: npt.NDArray[np.bool_] | None = None
-        self._pixels: U32 = np.zeros((0, 0), np.uint32)
-        self._wide: U32 = np.zeros((0, 0), np.uint32)
+        self._bytes: dict[str, U8] = {}
+        self._words: dict[str, U32] = {}
 
     def set_view(self, layout: Layout, camera: Camera, width: int, height: int) -> None:
-        """Look at ``layout`` through ``camera`` in ``width`` × ``height`` device pixels."""
+        """Look at ``layout`` through ``camera`` in ``width`` × ``height`` device pixels. Cheap: which page frames are
+        seen is worked out when somebody asks, for a view that is put together is resized many times at once.
+        """
         if layout is self.layout and (camera, width, height) == (self.camera, self.width, self.height):
             return
         self.layout, self.camera, self.width, self.height = layout, camera, width, height
@@ -112,13 +118,35 @@ class HeatmapImage:
         cells_x, cells_y = -(-layout.tile_w // self.lod.cell_w), -(-layout.tile_h // self.lod.cell_h)
         self._columns = Axis(self.origin_x, tile_w, across, cells_x, self.tile_gap, self.cell_gap, width)
         self._rows = Axis(self.origin_y, tile_h, down, cells_y, self.tile_gap, self.cell_gap, height)
-        xs = np.arange(self._columns.first, self._columns.first + self._columns.count, dtype=np.intp)
-        ys = np.arange(self._rows.first, self._rows.first + self._rows.count, dtype=np.intp)
-        self._index = layout.index(self.lod, ys, xs)
-        outside = self._index << self.lod.level >= layout.nr
-        self._outside = outside if outside.any() else None
-        self._wide = np.empty((ys.size + 1, width), np.uint32)
-        self._pixels = np.empty((height, width), np.uint32)
+        self._index_known = None
+
+    @property
+    def _index(self) -> Intp:
+        """Pyramid elements of the cells in sight, shape (rows, columns); too large outside of memory."""
+        if self._index_known is None:
+            if self.layout is None or self._columns is None or self._rows is None:
+                return np.zeros((0, 0), np.intp)
+            xs = np.arange(self._columns.first, self._columns.first + self._columns.count, dtype=np.intp)
+            ys = np.arange(self._rows.first, self._rows.first + self._rows.count, dtype=np.intp)
+            self._index_known = self.layout.index(self.lod, ys, xs)
+            outside = self._index_known << self.lod.level >= self.layout.nr
+            self._outside = outside if outside.any() else None
+        return self._index_known
+
+    # Arrays of this size are given back to the system when they are dropped: to take them anew with every picture would
+    # double what the picture costs.
+
+    def _room_for_bytes(self, name: str, shape: tuple[int, ...]) -> U8:
+        found = self._bytes.get(name)
+        if found is None or found.shape != shape:
+            found = self._bytes[name] = np.empty(shape, np.uint8)
+        return found
+
+    def _room_for_words(self, name: str, shape: tuple[int, ...]) -> U32:
+        found = self._words.get(name)
+        if found is None or found.shape != shape:
+            found = self._words[name] = np.empty(shape, np.uint32)
+        return found
 
     def _choose_lod(self, layout: Layout, tile_w: float, tile_h: float) -> Lod:
         """The finest level whose every cell gets a pixel."""
@@ -131,13 +159,15 @@ class HeatmapImage:
         return lods[-1]
 
     def ranks(self, pyramid: Pyramid) -> U8:
-        """The rank that each visible cell shows."""
+        """The rank that each visible cell shows. The array is overwritten by the next call."""
         if not pyramid.levels or not self._index.size:
             return np.zeros(self._index.shape, np.uint8)
         level = pyramid.levels[min(self.lod.level, len(pyramid.levels) - 1)]
-        ranks = np.take(level, self._index, mode="clip")
+        index = self._index
+        ranks, other = self._room_for_bytes("ranks", index.shape), self._room_for_bytes("other", index.shape)
+        np.take(level, index, out=ranks, mode="clip")
         for plane in self.lod.planes[1:]:
-            np.maximum(ranks, np.take(level, self._index + plane, mode="clip"), out=ranks)
+            np.maximum(ranks, np.take(level[plane:], index, out=other, mode="clip"), out=ranks)
         return ranks
 
     def render(self, pyramid: Pyramid, palette: U32, background: int) -> U32:
@@ -145,15 +175,19 @@ class HeatmapImage:
         assert self._columns is not None, "set_view comes first"
         assert self._rows is not None
         ranks = self.ranks(pyramid)
-        cells = np.empty((ranks.shape[0], ranks.shape[1] + 1), np.uint32)
-        cells[:, :-1] = np.take(palette, ranks, mode="clip")
+        rows, columns = ranks.shape
+        colors = self._room_for_words("colors", ranks.shape)
+        np.take(palette, ranks, out=colors, mode="clip")
         if self._outside is not None:
-            cells[:, :-1][self._outside] = background
-        cells[:, -1] = background
-        self._wide[-1] = background
-        np.take(cells, self._columns.pixel, axis=1, out=self._wide[:-1], mode="clip")
-        np.take(self._wide, self._rows.pixel, axis=0, out=self._pixels, mode="clip")
-        return self._pixels
+            colors[self._outside] = background
+        cells = self._room_for_words("cells", (rows, columns + 1))
+        cells[:, :-1], cells[:, -1] = colors, background
+        wide = self._room_for_words("wide", (rows + 1, self.width))
+        pixels = self._room_for_words("pixels", (self.height, self.width))
+        np.take(cells, self._columns.pixel, axis=1, out=wide[:-1], mode="clip")
+        wide[-1] = background
+        np.take(wide, self._rows.pixel, axis=0, out=pixels, mode="clip")
+        return pixels
 
     def pfn_at(self, pyramid: Pyramid, x: int, y: int) -> int:
         """The page frame that a device pixel shows: of those that share its cell the one of that colour; -1: none."""
@@ -211,6 +245,22 @@ class HeatmapImage:
         """The part of the map that is seen, as fractions: left, top, right, bottom."""
         half = 0.5 / self.camera.zoom
         return self.camera.x - half, self.camera.y - half, self.camera.x + half, self.camera.y + half
+
+    def sight(self) -> tuple[tuple[int, int], ...]:
+        """Runs of page frames that are seen, to the unit of the largest block: (first, one past the last)."""
+        if self.layout is None:
+            return ()
+        left, top, right, bottom = self.visible()
+        xs = np.linspace(left * self.layout.width, right * self.layout.width - 1, _SAMPLES).astype(np.intp)
+        ys = np.linspace(top * self.layout.height, bottom * self.layout.height - 1, _SAMPLES).astype(np.intp)
+        pfns = self.layout.index(Lod(0, 1, 1), np.maximum(ys, 0), np.maximum(xs, 0)).ravel()
+        units = np.unique(pfns[pfns < self.layout.nr] // _UNIT)
+        if not units.size:
+            return ()
+        breaks = np.flatnonzero(np.diff(units) > 1)
+        firsts = units[np.concatenate(([0], breaks + 1))]
+        lasts = units[np.concatenate((breaks, [units.size - 1]))]
+        return tuple(zip((firsts * _UNIT).tolist(), ((lasts + 1) * _UNIT).tolist(), strict=True))
 
 
 def largest_zoom(layout: Layout, width: int, height: int) -> float:

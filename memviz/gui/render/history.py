@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from memviz.gui.render.among import among, table
 from memviz.kernel import trace
 from memviz.kernel.page import NR_PAGE_ORDERS
 from memviz.kernel.vmstat import unusable_free_index
@@ -20,6 +21,7 @@ FAILED, DEFRAG, SUCCESS, REFUSED = "failed request", "defragmentation", "success
 MARKER_KINDS: Final = (FAILED, DEFRAG, SUCCESS, REFUSED)
 """Requests are the user's, allocations those of the workload."""
 
+_MARKS: Final = table(trace.REQUEST_END, trace.DEFRAG_END, trace.ALLOC_FAILED)
 _SAME_NS: Final = 5_000_000
 
 
@@ -116,7 +118,7 @@ class History:
     def _mark(self, events: Structured) -> None:
         if not events.size:
             return
-        wanted = np.isin(events["kind"], (trace.REQUEST_END, trace.DEFRAG_END, trace.ALLOC_FAILED))
+        wanted = among(events["kind"], _MARKS)
         for row in events[wanted]:
             kind, a, b = int(row["kind"]), int(row["a"]), int(row["b"])
             if kind == trace.REQUEST_END:

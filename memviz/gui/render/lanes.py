@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from memviz.gui.render.among import among, table
 from memviz.kernel.trace import RCU_GP_BEGIN, RCU_GP_END
 from memviz.snapshot import (
     CPU_IDLE,
@@ -47,6 +48,9 @@ RANK: Final = (
 )  # fmt: skip
 """States by how much it matters that they are seen, least first."""
 _RANK_OF: Final = np.argsort(np.array(RANK)).astype(np.uint8)
+_PLAIN: Final = table(CPU_IDLE, CPU_RUNS, CPU_SLEEPS)
+_RESTS: Final = table(CPU_IDLE, CPU_SLEEPS, CPU_WAITS_RCU)
+_GRACE: Final = table(RCU_GP_BEGIN, RCU_GP_END)
 NOTHING: Final = len(CPU_STATE_NAMES)
 """Pixel of a time of which nothing is known."""
 
@@ -106,7 +110,7 @@ class History:
         self._ring[: lanes.size - room] = lanes[room:]
         self._next = (self._next + int(lanes.size)) % RING
         self._filled = min(self._filled + int(lanes.size), RING)
-        for event in snapshot.events[np.isin(snapshot.events["kind"], (RCU_GP_BEGIN, RCU_GP_END))]:
+        for event in snapshot.events[among(snapshot.events["kind"], _GRACE)]:
             ends = int(event["kind"]) == RCU_GP_END
             words = f"grace period {int(event['a'])} {'ends' if ends else 'begins'}"
             self.marks.append(Mark(int(event["time"]), words, ends))
@@ -122,7 +126,7 @@ class History:
         """
         number = PER_CPU * max(self.cpus, 1)
         recent = self._ring[np.arange(self._next - min(self._filled, 8 * number), self._next)]
-        busy = recent[~np.isin(recent["state"], (CPU_IDLE, CPU_SLEEPS, CPU_WAITS_RCU))]
+        busy = recent[~among(recent["state"], _RESTS)]
         self.latest = int(recent["end"].max())
         if not busy.size:
             return
@@ -176,13 +180,20 @@ class Window(NamedTuple):
         return self.begin + round(x * (self.end - self.begin) / max(self.width, 1))
 
 
+def in_sight(segments: Structured, window: Window, cpus: int) -> Structured:
+    """Those that lie in the window, at least in part: few of the many that are kept."""
+    inside = (segments["end"] > window.begin) & (segments["begin"] < window.end) & (segments["cpu"] < cpus)
+    found: Structured = segments[inside]
+    return found
+
+
 def rows(segments: Structured, window: Window, cpus: int) -> U8:
     """For each CPU and pixel a state, ``NOTHING`` where none is known: shape (cpus, width).
 
     Neighbours of the same state stay apart by colour only where ``begins`` draws a line.
     """
     ranks = np.zeros((cpus, window.width), np.uint8)
-    seen = segments[(segments["end"] > window.begin) & (segments["begin"] < window.end) & (segments["cpu"] < cpus)]
+    seen = in_sight(segments, window, cpus)
     if seen.size:
         left = np.clip(window.x(seen["begin"]), 0, window.width - 1)
         right = np.clip(window.x(seen["end"]), left + 1, window.width)
@@ -204,7 +215,7 @@ def begins(segments: Structured, window: Window, cpus: int, least: int = 3) -> n
     seen = segments[inside]
     left, right = window.x(seen["begin"]), window.x(seen["end"])
     wide = (right - left >= least) & (left >= 0) & (left < window.width)
-    wide &= ~np.isin(seen["state"], (CPU_RUNS, CPU_SLEEPS, CPU_IDLE))
+    wide &= ~among(seen["state"], _PLAIN)
     lines[seen["cpu"][wide], left[wide]] = True
     return lines
 
@@ -218,10 +229,10 @@ def picture(states: U8, lines: npt.NDArray[np.bool_], palette: U32, back: int) -
 
 def labels(segments: Structured, window: Window, cpus: int, least: int) -> list[Label]:
     """Segments with room for words: at least ``least`` pixels wide in sight. Idle and plain running need none."""
-    seen = segments[(segments["end"] > window.begin) & (segments["begin"] < window.end) & (segments["cpu"] < cpus)]
+    seen = in_sight(segments, window, cpus)
     left = np.clip(window.x(seen["begin"]), 0, window.width)
     right = np.clip(window.x(seen["end"]), 0, window.width)
-    told = (right - left >= least) & ~np.isin(seen["state"], (CPU_IDLE, CPU_RUNS, CPU_SLEEPS))
+    told = (right - left >= least) & ~among(seen["state"], _PLAIN)
     return [
         Label(int(segment["cpu"]), int(x), int(w), int(segment["state"]))
         for segment, x, w in zip(seen[told], left[told], (right - left)[told], strict=True)

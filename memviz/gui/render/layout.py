@@ -198,8 +198,27 @@ class Hilbert:
 
     def index(self, lod: Lod, ys: Intp, xs: Intp) -> Intp:
         bits = self.side_bits - lod.level // 2
-        square = (xs >> bits) << 2 * bits
-        return np.asarray(_hilbert_index(bits, ys, xs & (1 << bits) - 1) + square[np.newaxis, :], np.intp)
+        if bits > _STEP and min(ys.size, xs.size) > 1 << _STEP and _run(ys) and _run(xs):
+            return self._index_of_run(bits, ys, xs)
+        return self._walk(bits, ys, xs)[0]
+
+    @staticmethod
+    def _walk(bits: int, ys: Intp, xs: Intp) -> tuple[Intp, Intp]:
+        """Number and orientation of each of these cells: squares of ``1 << bits`` cells lie side by side."""
+        number, state = _hilbert_walk(bits, ys, xs & (1 << bits) - 1)
+        return number + ((xs >> bits) << 2 * bits)[np.newaxis, :], state
+
+    def _index_of_run(self, bits: int, ys: Intp, xs: Intp) -> Intp:
+        """The same for rows and columns without gaps: a few large squares, each filled from a table."""
+        top, left = int(ys[0]) >> _STEP, int(xs[0]) >> _STEP
+        down = np.arange(top, (int(ys[-1]) >> _STEP) + 1, dtype=np.intp)
+        across = np.arange(left, (int(xs[-1]) >> _STEP) + 1, dtype=np.intp)
+        number, state = self._walk(bits - _STEP, down, across)
+        side = 1 << _STEP
+        inside = _SQUARES[state].swapaxes(1, 2)  # shape (down, side, across, side)
+        whole = (inside + (number << 2 * _STEP)[:, np.newaxis, :, np.newaxis]).reshape(down.size * side, -1)
+        y, x = int(ys[0]) - top * side, int(xs[0]) - left * side
+        return np.ascontiguousarray(whole[y : y + ys.size, x : x + xs.size])
 
     def cell(self, pfn: int) -> tuple[int, int]:
         square, distance = pfn >> 2 * self.side_bits, pfn & (1 << 2 * self.side_bits) - 1
@@ -265,8 +284,19 @@ _STEP: Final = 4
 _TABLES: Final = {step: _digits(step) for step in range(1, _STEP + 1)}
 
 
-def _hilbert_index(bits: int, ys: Intp, xs: Intp) -> Intp:
-    """Distance along the curve through a square of ``1 << bits`` cells, for all ``ys`` × ``xs``."""
+_SQUARES: Final = _TABLES[_STEP][0].reshape(4, 1 << _STEP, 1 << _STEP).astype(np.intp)
+"""By orientation: the numbers of the cells of a square of ``1 << _STEP`` on a side."""
+
+
+def _run(numbers: Intp) -> bool:
+    """Each is one more than the one before."""
+    return bool((np.diff(numbers) == 1).all())
+
+
+def _hilbert_walk(bits: int, ys: Intp, xs: Intp) -> tuple[Intp, Intp]:
+    """Distance along the curve through a square of ``1 << bits`` cells, for all ``ys`` × ``xs``, and the orientation in
+    which the curve enters each cell.
+    """
     distance = np.zeros((ys.size, xs.size), np.int32)
     state = np.zeros((ys.size, xs.size), np.int32)
     left = bits
@@ -278,13 +308,12 @@ def _hilbert_index(bits: int, ys: Intp, xs: Intp) -> Intp:
         corner = np.add.outer((ys >> left & mask) << step, xs >> left & mask).astype(np.int32)
         corner |= state << 2 * step
         distance = distance << 2 * step | digits[corner]
-        if left:
-            state = turns[corner]
-    return distance.astype(np.intp)
+        state = turns[corner]
+    return distance.astype(np.intp), state.astype(np.intp)
 
 
 def _hilbert_cell(bits: int, distance: int) -> tuple[int, int]:
-    """The inverse of ``_hilbert_index`` for one distance: x, y."""
+    """The inverse of ``_hilbert_walk`` for one distance: x, y."""
     x = y = state = 0
     for bit in reversed(range(bits)):
         number = distance >> 2 * bit & 3

@@ -157,8 +157,14 @@ class Pyramid:
             self.levels[level][:-1].view(word)[words] = ranks.view(word)
         at = words
         for level in range(4, len(self.levels)):
-            at = at >> 1
-            at = at[np.flatnonzero(np.diff(at, prepend=-1))]
+            at = _each_once(at >> 1)
             below = self.levels[level - 1]
             self.levels[level][at] = np.maximum(below[2 * at], below[2 * at + 1])
         self.version += 1
+
+
+def _each_once(ascending: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Without repetitions. ``np.diff`` with a prepended element takes ten times as long for a few hundred."""
+    new = np.ones(ascending.size, np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=new[1:])
+    return ascending[new]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 from memviz.analysis.figures import COLUMNS, figures
+from memviz.gui.render.among import among, table
 from memviz.kernel import trace
 from memviz.kernel.page import NR_PAGE_ORDERS
 from memviz.snapshot import Snapshot, Structured
 
 __all__ = ["COLUMNS", "Series", "figures"]
+
+_ANSWERS: Final = table(trace.REQUEST_END, trace.ALLOC_FAILED)
 
 
 class Series:
@@ -90,7 +95,7 @@ class Series:
         if not events.size:
             return
         self._last_event = int(events["seq"][-1])
-        wanted = np.isin(events["kind"], (trace.REQUEST_END, trace.ALLOC_FAILED))
+        wanted = among(events["kind"], _ANSWERS)
         for row in events[wanted]:
             order = int(row["a"])
             if not 0 <= order < NR_PAGE_ORDERS:

@@ -55,6 +55,7 @@ class CpuLanesView(View):
         ("+ − 0", "Zoom; 0 follows the present"),
     )
     empty: ClassVar[str] = "Nothing is known about CPUs"
+    period_ms: ClassVar[int] = 30
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)
@@ -187,7 +188,8 @@ class CpuLanesView(View):
                 painter.fillRect(QRectF(LEFT - 5, cpu * pitch, 2, pitch - 3), self.theme.color("chart.cursor"))
 
     def _paint_lanes(self, painter: QPainter, window: render.Window) -> None:
-        segments, cpus = self.history.segments(), self.history.cpus
+        cpus = self.history.cpus
+        segments = render.in_sight(self.history.segments(), window, cpus)
         ratio = self.devicePixelRatioF()
         tokens = self.theme.tokens
         back = 0xFF000000 | tokens.rgb("ui.panel")

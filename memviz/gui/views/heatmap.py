@@ -261,7 +261,11 @@ class HeatmapView(View):
         self.legend.show_entries(
             entries, colors, self.highlight, heatmap_modes.labels(self.mode)[: len(self.mode.classes)]
         )
-        self.read_out.show_note(heatmap_text.lod_words(self.map.image.lod))
+        self._show_lod()
+
+    def _show_lod(self) -> None:
+        if self.pyramid.complete:
+            self.read_out.show_note(heatmap_text.lod_words(self.map.image.lod))
 
     def _recolor(self) -> None:
         """Other classes, another theme or another class singled out."""
@@ -314,8 +318,9 @@ class HeatmapView(View):
     def _camera_moved(self) -> None:
         self._place()
         if self.map.layout_ is not None and self.isVisible():
-            self.map.picture()
-            self._show_legend()
+            self.map.aim()
+            self.map.update()
+            self._show_lod()
 
     def _follow_request(self, snapshot: Snapshot) -> None:
         request = snapshot.request

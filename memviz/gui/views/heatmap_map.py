@@ -28,19 +28,24 @@ from PySide6.QtWidgets import QWidget
 from memviz.gui.painting import painted
 from memviz.gui.panel import View, draw_empty
 from memviz.gui.render.heatmap_image import U32, Camera, HeatmapImage, clamp, largest_zoom, zoom_about
-from memviz.gui.render.layout import Layout, Lod, Rect
+from memviz.gui.render.layout import Layout, Rect
 from memviz.gui.render.pyramid import Pyramid
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
 from memviz.gui.views.heatmap_minimap import Minimap
-from memviz.kernel.page import MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER
+from memviz.kernel.page import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER
 from memviz.snapshot import Pages
 
 GLOW_MS: Final = 1600
 ZOOM_STEP: Final = 1.6
-_UNIT: Final = 1 << MAX_PAGE_ORDER
-_SAMPLES: Final = 64  # cells across and down that are looked at to know what is seen
+_ARROWS: Final = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Down: (0, 1),
+}
+_ZOOMS: Final = {Qt.Key.Key_Plus: ZOOM_STEP, Qt.Key.Key_Equal: ZOOM_STEP, Qt.Key.Key_Minus: 1 / ZOOM_STEP}
 
 
 class _Drag(Enum):
@@ -148,21 +153,10 @@ class HeatmapMap(QWidget):
             self.update()
 
     def sight(self) -> tuple[tuple[int, int], ...]:
-        """Runs of page frames that are seen, to the unit of the largest block; empty: all of them are."""
+        """Runs of page frames that are seen; empty: all of them are."""
         if self.layout_ is None or self.camera.zoom <= 1.0:
             return ()
-        left, top, right, bottom = self.image.visible()
-        layout = self.layout_
-        xs = np.linspace(left * layout.width, right * layout.width - 1, _SAMPLES).astype(np.intp)
-        ys = np.linspace(top * layout.height, bottom * layout.height - 1, _SAMPLES).astype(np.intp)
-        pfns = layout.index(Lod(0, 1, 1), np.maximum(ys, 0), np.maximum(xs, 0)).ravel()
-        units = np.unique(pfns[pfns < layout.nr] // _UNIT)
-        if not units.size:
-            return ()
-        breaks = np.flatnonzero(np.diff(units) > 1)
-        firsts = units[np.concatenate(([0], breaks + 1))]
-        lasts = units[np.concatenate((breaks, [units.size - 1]))]
-        return tuple(zip((firsts * _UNIT).tolist(), ((lasts + 1) * _UNIT).tolist(), strict=True))
+        return self.image.sight()
 
     def _largest_zoom(self) -> float:
         return largest_zoom(self.layout_, self.width(), self.height()) if self.layout_ is not None else 1.0
@@ -211,15 +205,19 @@ class HeatmapMap(QWidget):
 
     # -- painting
 
-    def picture(self) -> QImage:
-        """The map as an image at device resolution; rendered only when something of it changed."""
+    def aim(self) -> None:
+        """Let ``image`` know where the camera looks: what lies where is known then, before it is painted."""
         ratio = self.devicePixelRatioF()
         width, height = max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))
-        layout = self.layout_
-        assert layout is not None, "an empty map is not drawn"
-        shown = (layout, self.camera, width, height, ratio, self._pyramid.version, self._palette.tobytes())
+        assert self.layout_ is not None, "an empty map is not looked at"
+        self.image.set_view(self.layout_, self.camera, width, height)
+
+    def picture(self) -> QImage:
+        """The map as an image at device resolution; rendered only when something of it changed."""
+        self.aim()
+        ratio, size = self.devicePixelRatioF(), (self.image.width, self.image.height)
+        shown = (self.layout_, self.camera, size, ratio, self._pyramid.version, self._palette.tobytes())
         if self._picture is None or shown != self._picture_of:
-            self.image.set_view(layout, self.camera, width, height)
             pixels = self.image.render(self._pyramid, self._palette, self._background)
             self._pixels = pixels  # the image is a view of it
             self._picture = overlay.as_image(pixels, ratio)
@@ -401,15 +399,13 @@ class HeatmapMap(QWidget):
         key, modifiers = event.key(), event.modifiers()
         if modifiers & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier):
             return False
-        arrows = {Qt.Key.Key_Left: (-1, 0), Qt.Key.Key_Right: (1, 0), Qt.Key.Key_Up: (0, -1), Qt.Key.Key_Down: (0, 1)}
-        if key in arrows:
+        if key in _ARROWS:
             if act:
-                self._step(*arrows[Qt.Key(key)], bool(modifiers & Qt.KeyboardModifier.ShiftModifier))
+                self._step(*_ARROWS[Qt.Key(key)], bool(modifiers & Qt.KeyboardModifier.ShiftModifier))
             return True
-        zooms = {Qt.Key.Key_Plus: ZOOM_STEP, Qt.Key.Key_Equal: ZOOM_STEP, Qt.Key.Key_Minus: 1 / ZOOM_STEP}
-        if key in zooms:
+        if key in _ZOOMS:
             if act:
-                self.zoom(zooms[Qt.Key(key)])
+                self.zoom(_ZOOMS[Qt.Key(key)])
             return True
         if key == Qt.Key.Key_0 or key == Qt.Key.Key_F:
             if act:

@@ -55,6 +55,7 @@ class SlabGridView(View):
         ("Home End", "The first slab, the last"),
     )
     empty: ClassVar[str] = "No slabs of this cache"
+    period_ms: ClassVar[int] = 45
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)

@@ -81,6 +81,23 @@ def test_hilbert_neighbours_in_memory_are_neighbours_on_the_map() -> None:
     assert all(abs(a[0] - b[0]) + abs(a[1] - b[1]) == 1 for a, b in itertools.pairwise(cells))
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1 << 12, 1 << 21), st.data())
+def test_a_part_of_hilbert_s_curve_is_numbered_as_its_cells_are(nr: int, data: st.DataObject) -> None:
+    layout = Hilbert(nr)
+    lod = data.draw(st.sampled_from([lod for lod in layout.lods() if layout.height >> lod.level // 2 > 40]))
+    width, height = layout.width // lod.cell_w, layout.height // lod.cell_h
+    x, y = data.draw(st.integers(0, width - 20)), data.draw(st.integers(0, height - 20))
+    xs = np.arange(x, data.draw(st.integers(x + 17, width)), dtype=np.intp)
+    ys = np.arange(y, data.draw(st.integers(y + 17, height)), dtype=np.intp)
+    found = layout.index(lod, ys, xs)
+    assert found.shape == (ys.size, xs.size)
+    for _ in range(20):
+        row, column = data.draw(st.integers(0, ys.size - 1)), data.draw(st.integers(0, xs.size - 1))
+        at = layout.cell(int(found[row, column]) << lod.level)
+        assert (at[0] // lod.cell_w, at[1] // lod.cell_h) == (xs[column], ys[row])
+
+
 def test_hilbert_of_an_odd_power_is_two_squares_that_meet() -> None:
     layout = Hilbert(1 << 13)
     assert (layout.width, layout.height) == (128, 64)
