@@ -120,9 +120,14 @@ class ExperimentPage(PageParts):
         yield
         self._show_run()
         yield
-        self.results, self._unread = results, None
         self.hint.hide()
-        self.body.show()
+        self.body.setUpdatesEnabled(False)  # to put it together and to paint it are two pieces
+        try:
+            self.body.show()
+            yield
+        finally:
+            self.body.setUpdatesEnabled(True)
+        self.results, self._unread = results, None
         for button in (self.picture, self.table_button):
             button.setEnabled(True)
         if self.hasFocus() or self.open_button.hasFocus():
@@ -130,7 +135,8 @@ class ExperimentPage(PageParts):
 
     @Slot(int)
     def _part_chosen(self, number: int) -> None:
-        assert self.results is not None
+        if self.results is None:
+            return  # the page is just being put together
         self._take_part((self.results, *self.results.literature)[number], self.results)
         self._refresh()
 

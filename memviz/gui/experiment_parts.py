@@ -36,7 +36,7 @@ class PageParts(QWidget):
         super().__init__(parent)
         self.setObjectName("experiment_page")
         self.setAccessibleName("Experiment")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setAutoFillBackground(True)  # not by the style sheet: Qt paints nothing then that it covers
         self.theme = theme
         self.with_plots = False
         self.model = PriceModel()

@@ -43,6 +43,9 @@ class Feed(QObject):
         self._later.setSingleShot(True)
         self._later.setInterval(LATER_MS)
         self._later.timeout.connect(self.show)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self.show)
         for dock in docks.all.values():
             dock.visibilityChanged.connect(self._visibility_changed)
             dock.broke.connect(partial(self._note, dock.view.title))
@@ -108,4 +111,4 @@ class Feed(QObject):
     @Slot(bool)
     def _visibility_changed(self, visible: bool) -> None:
         if visible:
-            self.show()
+            self._soon.start()  # a layout that is put together shows one panel after the other

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import (
     QAction,
     QFont,
@@ -21,7 +21,7 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from memviz import resources
 from memviz.gui.controls import Button
@@ -152,7 +152,7 @@ class Gallery(QWidget):
         super().__init__(parent)
         self.setObjectName("gallery")
         self.setAccessibleName("Start page")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setAutoFillBackground(True)  # not by the style sheet: Qt paints nothing then that it covers
         self._theme = theme
         self._columns = 0
         self.can_close = False
@@ -175,9 +175,14 @@ class Gallery(QWidget):
         column.addWidget(self.area, 1)
         self.cards = [self._scenario_card(entry) for entry in entries]
         self.cards += [self._action_card(action) for action in others]
-        for card in self.cards:
-            for button in card.buttons:
-                button.installEventFilter(self)
+        self._soon = QTimer(self)  # ``QTimer.singleShot(0, …)`` would come before what else the window has to answer
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._paint_it)
+        self._watched: tuple[Button, Card] | None = None
+        """The button that has the focus, and its card: only that one's events are looked at."""
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        application.focusChanged.connect(self._focus_changed)
         theme.changed.connect(self.update)
 
     # -- making it
@@ -265,12 +270,32 @@ class Gallery(QWidget):
             self.setGeometry(parent.rect())
         self.back.setVisible(self.can_close)
         self.below.setText(_INVITATION)
+        self.setUpdatesEnabled(False)  # to put it together and to paint it are two pieces of work
         self.show()
         self.raise_()
+        self._soon.start()
         card = next((one for one in self.cards if one.name == at), self.cards[0] if self.cards else None)
         if card is not None:
             card.buttons[0].setFocus()
             self.area.ensureWidgetVisible(card)
+
+    @Slot()
+    def _paint_it(self) -> None:
+        self.setUpdatesEnabled(True)
+
+    @Slot(QWidget, QWidget)
+    def _focus_changed(self, before: QWidget | None, now: QWidget | None) -> None:
+        """Another button has the focus: its card shows that."""
+        if self._watched is not None:
+            button, card = self._watched
+            button.removeEventFilter(self)
+            card.update()
+            self._watched = None
+        around = now.parentWidget() if isinstance(now, Button) and self.isAncestorOf(now) else None
+        if isinstance(now, Button) and isinstance(around, Card):
+            self._watched = (now, around)
+            now.installEventFilter(self)
+            around.update()
 
     def tell(self, sentence: str) -> None:
         """Say something here: the line where the window says it is covered."""
@@ -318,12 +343,8 @@ class Gallery(QWidget):
         return True
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Repaint a card when a button of it gets or loses the focus; arrows go from card to card."""
-        if event.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut) and isinstance(watched, QWidget):
-            card = watched.parentWidget()
-            if card is not None:
-                card.update()
-        elif event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+        """Arrows go from card to card."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
             if event.key() in _ARROWS or event.key() == Qt.Key.Key_Escape:
                 event.accept()
                 return True

@@ -35,6 +35,8 @@ HEADER_HEIGHT: Final = 34
 MARGIN: Final = 11
 BODY_GAP: Final = 4
 """Between the buttons of a header and what is below them."""
+_RESHAPED: Final = frozenset({QEvent.Type.LayoutRequest, QEvent.Type.StyleChange, QEvent.Type.FontChange})
+"""Events after which a header may need another width."""
 _CORNER: Final = 6
 """Radius of a card's corners."""
 _LINE_W: Final = 560
@@ -60,6 +62,7 @@ class PanelHeader(QWidget):
         self._subtitle = ""
         self.what = ""
         """What the panel shows, in a sentence."""
+        self._least: QSize | None = None
         self.setFixedHeight(HEADER_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(title)
@@ -110,6 +113,7 @@ class PanelHeader(QWidget):
     def add_widget(self, widget: QWidget) -> None:
         """Put a button or chooser at the right, after those that are there."""
         self._row.addWidget(widget)
+        self._least = None
 
     def add_button(self, text: str, tip: str, icon: str = "") -> Button:
         """A small button at the right; ``icon`` names a file of resources/icons/lucide."""
@@ -128,6 +132,8 @@ class PanelHeader(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Beside the pointer: all of the subtitle, which may be cut, and what the panel shows."""
+        if event.type() in _RESHAPED:
+            self._least = None
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             words = [f"<b>{escape(self._title)}</b> {escape(self._subtitle)}", escape(self.what)]
             QToolTip.showText(event.globalPos(), "<br>".join(part for part in words if part), self)
@@ -136,7 +142,9 @@ class PanelHeader(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         """As wide as the buttons and the start of the title."""
-        return QSize(self._row.minimumSize().width() + 40, HEADER_HEIGHT)
+        if self._least is None:  # one layout of the window asks a hundred times
+            self._least = QSize(self._row.minimumSize().width() + 40, HEADER_HEIGHT)
+        return self._least
 
     @painted
     def paintEvent(self, event: QPaintEvent) -> None:

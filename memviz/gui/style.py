@@ -124,7 +124,6 @@ QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QScrollArea, #policies_page, #gallery_page { background: transparent; border: 0; }
 #story_text { background: transparent; padding: 0; }
-#gallery, #experiment_page { background: $window; }
 #experiment_page QToolButton, #experiment_page QComboBox { border-color: $border; }
 #experiment_page QToolButton:focus, #experiment_page QComboBox:focus { border-color: $focus; }
 #experiment_page QToolButton[accent="true"] { background: $accent_button; color: $accent_text; border-color: $accent; }
@@ -155,6 +154,9 @@ class Restyle(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
+        self._soon = QTimer(self)  # ``QTimer.singleShot(0, …)`` would come before what else the window has to answer
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._go_on)
         self._waiting: deque[QWidget] = deque()
         self._still: list[QWidget] = []
         self._seen = 0
@@ -179,7 +181,7 @@ class Restyle(QObject):
         for window in self._still:
             window.setUpdatesEnabled(False)
         if not was_busy:
-            QTimer.singleShot(0, self, self._go_on)
+            self._soon.start()
 
     def finish(self) -> None:
         """All that wait, now."""
@@ -197,7 +199,7 @@ class Restyle(QObject):
                 self._wake()
                 break
         if self._waiting:
-            QTimer.singleShot(0, self, self._go_on)
+            self._soon.start()
 
     def _wake(self) -> None:
         """All that is seen is as it shall be: paint it."""

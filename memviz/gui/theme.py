@@ -40,7 +40,9 @@ class Theme(QObject):
         self.choice = choice
         self.tokens = tokens.load(system_theme() if choice == SYSTEM else choice)
         self._colors: dict[str, QColor] = {}
-        self._icons: dict[tuple[str, str], QIcon] = {}
+        self._icons: dict[tuple[str, str, str], QIcon] = {}
+        """By theme, name and colour: whoever goes back to a theme finds them made."""
+        self._drawings: dict[str, str] = {}
         self._fonts: dict[str, QFont] = {}
         self.restyle = Restyle(self)
 
@@ -55,7 +57,6 @@ class Theme(QObject):
         if name != self.tokens.name:
             self.tokens = tokens.load(name)
             self._colors.clear()
-            self._icons.clear()
             self.changed.emit()
 
     def color(self, key: str) -> QColor:
@@ -90,9 +91,12 @@ class Theme(QObject):
 
     def icon(self, name: str, color: str = "ui.text") -> QIcon:
         """An icon of ``resources/icons/lucide`` drawn in a colour of the theme, crisp at any pixel ratio."""
-        found = self._icons.get((name, color))
+        known = (self.tokens.name, name, color)
+        found = self._icons.get(known)
         if found is None:
-            svg = resources.read_text(f"icons/lucide/{name}.svg")
+            svg = self._drawings.get(name)
+            if svg is None:
+                svg = self._drawings[name] = resources.read_text(f"icons/lucide/{name}.svg")
             found = QIcon()
             for key, mode in ((color, QIcon.Mode.Normal), ("ui.faint", QIcon.Mode.Disabled)):
                 renderer = QSvgRenderer(QByteArray(svg.replace("currentColor", self.tokens.hex(key)).encode()))
@@ -103,7 +107,7 @@ class Theme(QObject):
                     renderer.render(painter, QRectF(0, 0, side, side))
                     painter.end()
                     found.addPixmap(QPixmap.fromImage(image), mode)
-            self._icons[(name, color)] = found
+            self._icons[known] = found
         return found
 
     def apply(self, app: QApplication) -> None:

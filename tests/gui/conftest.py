@@ -53,6 +53,8 @@ def nothing_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     if request.node.stash.get(_FAILED, False):
         return  # a traceback keeps widgets alive; one failure is enough
+    while any(soon(timer) for timer, _ in timers):
+        QCoreApplication.processEvents()
     left = [f"widget {w!r} {w.windowTitle()!r}" for w in QApplication.topLevelWidgets() if id(w) not in widgets]
     left += [f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads]
     left += [f"timer started at\n{at}" for timer, at in timers if shiboken6.isValid(timer) and timer.isActive()]
@@ -69,6 +71,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     if call.when == "call":
         item.stash[_FAILED] = report.failed
     return report
+
+
+def soon(timer: QTimer) -> bool:
+    """A piece of work for the next turn of the event loop: it ends by itself."""
+    return shiboken6.isValid(timer) and timer.isActive() and timer.isSingleShot() and timer.interval() == 0
 
 
 @pytest.fixture

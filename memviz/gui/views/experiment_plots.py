@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QPen
+from PySide6.QtGui import QColor, QPen, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from memviz.experiment.estimate import Estimate
@@ -41,7 +41,9 @@ class Plot(pg.GraphicsView):  # type: ignore[misc]
             axis.linkToView(self.area)
             axis.setStyle(tickLength=-4)
         self.made: list[object] = []
-        theme.changed.connect(self.paint_theme)
+        self._stale = False
+        """It was hidden when the theme changed."""
+        theme.changed.connect(self._theme_changed)
         self.paint_theme()
 
     def minimumSizeHint(self) -> QSize:
@@ -49,8 +51,21 @@ class Plot(pg.GraphicsView):  # type: ignore[misc]
         return QSize(260, 150)
 
     @Slot()
+    def _theme_changed(self) -> None:
+        if self.isVisible():
+            self.paint_theme()
+        else:
+            self._stale = True
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Catch up with a theme that was chosen while it was hidden."""
+        if self._stale:
+            self.paint_theme()
+        super().showEvent(event)
+
     def paint_theme(self) -> None:
         """Ground, axes and letters."""
+        self._stale = False
         self.setBackground(self.theme.color("ui.panel"))
         for axis in (self.left, self.bottom):
             axis.setPen(self.theme.color("ui.border"))
