@@ -37,6 +37,8 @@ SORT_EVERY: Final = 0.5
 
 Pfns = npt.NDArray[np.uint32]
 LEAST_CELL: Final = 5
+LEAST_ROWS: Final = 2
+"""So many slabs are in sight before the line of signs is: they come first."""
 STATES: Final = tuple(range(OBJ_FREE, OBJ_BUSY + 1))
 
 
@@ -197,7 +199,8 @@ class SlabGridView(View):
 
     def _legend_top(self) -> int:
         """Rows end here: the line that explains the signs needs its place where there is some."""
-        return self.height() - 18 if self.height() > 130 else self.height()
+        room = self.height() - (18 if self.height() > 130 else 15)  # without a gap where every pixel counts
+        return room if room >= LEAST_ROWS * self._row_height() else self.height()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit again."""
@@ -318,7 +321,9 @@ class SlabGridView(View):
             return
         painter.setFont(self.theme.font("small"))
         metrics = painter.fontMetrics()
-        x, y = self._left, self.height() - 14.0
+        names = (OBJ_STATE_NAMES[state] for state in STATES)
+        whole = sum(30.0 + metrics.horizontalAdvance(name) for name in names) - 14
+        x, y = max(0.0, min(self._left, self.width() - whole)), self.height() - 14.0
         muted = self.theme.color("ui.muted")
         for state in STATES:
             name = OBJ_STATE_NAMES[state]

@@ -204,3 +204,15 @@ def test_hidden_costs_nothing_and_is_caught_up_with(view: SlabGridView) -> None:
     assert view._shown_pfns is before
     view.show()
     assert view._shown_pfns.size == 7
+
+
+def test_the_colours_are_explained_in_a_small_window_too(view: SlabGridView, theme: Theme) -> None:
+    """As large as the panel is in a window of 1280×720: three slabs, and what their colours mean. All of it."""
+    moving = theme.color("object.moving").name()
+    view.resize(553, 62)
+    picture = view.grab().toImage()
+    line = [QColor(picture.pixel(x, y)).name() for y in range(48, 62) for x in range(picture.width())]
+    assert moving in line
+    right = max(x for x in range(picture.width()) if QColor(picture.pixel(x, 57)) == theme.color("object.busy"))
+    assert right < picture.width() - 30, "the last of them has its name"
+    assert view._rows_in_sight() >= 3
