@@ -46,6 +46,6 @@ def explain_zone(zone: Zone, ac: AllocContext) -> str:
     largest = max((order for order in range(NR_PAGE_ORDERS) if blocks[order]), default=-1)
     index = fragmentation_index(blocks, ac.order)
     return (
-        f"{zone.name}: {zone.nr_free:,} pages free, the largest block is of order {largest}"
-        f" (fragmentation index {index / 1000:.3f})"
+        f"{zone.name}: {zone.nr_free:,} pages free, largest block order {largest}"
+        f" · fragmentation index {index / 1000:.3f}"
     )

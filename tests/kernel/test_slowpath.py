@@ -255,9 +255,7 @@ def test_a_failure_by_fragmentation_is_told_from_one_by_lack_of_memory():
     watcher = Watcher()
     assert short.pa.request_pages(4, GFP_TRANSHUGE, OWNER_HUGE, watcher) is None
     assert [event[3:7] for event in short.pa.trace.notable][-1] == (ALLOC_FAILED, 4, GFP_TRANSHUGE, 1)
-    assert (
-        "Normal: 2,048 pages free, the largest block is of order 0 (fragmentation index 0.938)" in watcher.stages[0][2]
-    )
+    assert "Normal: 2,048 pages free, largest block order 0 · fragmentation index 0.938" in watcher.stages[0][2]
     assert "DMA32: 0 pages free, watermark low " in watcher.stages[0][2]
 
 

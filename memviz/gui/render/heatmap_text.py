@@ -47,8 +47,7 @@ def subtitle(snapshot: Snapshot, end: int) -> str:
     names = [zone.name for zone in snapshot.zones]
     zones = f" · zone {names[0]}" if len(names) == 1 else f" · zones {', '.join(names)}" if names else ""
     blocks = -(-nr >> PAGEBLOCK_ORDER)
-    hidden = f" · {end_words(nr, end)}" if end < nr else ""
-    return f"{nr:,} page frames{hidden}{zones} · {blocks:,} pageblock{'s' if blocks != 1 else ''}"
+    return f"{end_words(nr, end)}{zones} · {blocks:,} pageblock{'s' if blocks != 1 else ''}"
 
 
 def block_of(snapshot: Snapshot, pfn: int) -> tuple[int, int] | None:

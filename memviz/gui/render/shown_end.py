@@ -56,5 +56,7 @@ class ShownEnd:
 
 
 def end_words(nr: int, end: int) -> str:
-    """What is not shown; empty when everything is."""
-    return f"the last {nr - end:,} are not shown: nobody manages them" if end < nr else ""
+    """How many page frames there are; of a map that leaves out its end first how many of them are shown."""
+    if end >= nr:
+        return f"{nr:,} page frames"
+    return f"{end:,} of {nr:,} page frames are shown: nobody manages the last {nr - end:,}"
