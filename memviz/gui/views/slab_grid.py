@@ -25,6 +25,7 @@ from memviz.gui.controls import fill_menu
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import slab as render
+from memviz.gui.render.unknown import why_unknown
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
@@ -56,7 +57,7 @@ class SlabGridView(View):
         ("← →", "Another object of the slab"),
         ("Home End", "The first slab, the last"),
     )
-    empty: ClassVar[str] = "No slabs of this cache"
+    empty: ClassVar[str] = "No slabs to show"
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)
@@ -237,14 +238,15 @@ class SlabGridView(View):
 
     def _why_empty(self, snapshot: Snapshot) -> str:
         if self._block() >= 0:
-            return f"none lies in block {self._block()}: {snapshot.slabs.size:,} are hidden by “In block”"
+            return f"None lies in block {self._block()}: {snapshot.slabs.size:,} are hidden by “In block”"
         if not snapshot.caches:
-            return "this source knows nothing about slabs"
+            return why_unknown(snapshot)
         found = render.cache_of(snapshot)
         if found is None:
-            return f"there is no cache {snapshot.focus.cache}: choose another at the right"
+            return f"There is no cache {snapshot.focus.cache}: choose another at the right"
         if found.slabs and not snapshot.slabs.size:
-            return f"this source knows that {found.name} has {found.slabs:,} slabs, but not what is in them"
+            slabs = f"{found.slabs:,} slab{'' if found.slabs == 1 else 's'}"
+            return f"{found.name} has {slabs}; what is in them only a simulated machine tells"
         return ""
 
     def _paint_cells(self, painter: QPainter, snapshot: Snapshot, rows: render.Intp) -> None:

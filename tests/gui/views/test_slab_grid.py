@@ -150,7 +150,7 @@ def test_only_slabs_of_the_selected_pageblock_and_what_that_hides(
     empty = min(set(range(128)) - taken)
     selection.select_page(empty << 9)
     assert view._shown_pfns.size == 0
-    assert f"none lies in block {empty}: 120 are hidden" in view._why_empty(view.snapshot)
+    assert f"None lies in block {empty}: 120 are hidden" in view._why_empty(view.snapshot)
     view.block_button.click()
     assert view._shown_pfns.size == 120
 
@@ -193,7 +193,9 @@ def test_a_hundred_thousand_slabs_are_scrolled(view: SlabGridView) -> None:
 
 def test_nothing_known_about_slabs(view: SlabGridView) -> None:
     view.show_snapshot(empty_snapshot())
-    assert view._why_empty(view.snapshot) == "this source knows nothing about slabs"
+    assert view._why_empty(view.snapshot) == "A real machine does not tell this; a scenario does: Ctrl+N"
+    view.show_snapshot(replace(empty_snapshot(), source="race"))
+    assert view._why_empty(view.snapshot) == "There is none in what is open now"
     assert not view.grab().isNull()
 
 
