@@ -189,7 +189,9 @@ class ChartsView(View):
             known = max(int(np.count_nonzero(curve.values >= 0)) for curve in curves)
             if known < 2:  # no line yet: an empty chart would look like one of zeros
                 words = "One instant so far: lines begin with the second" if known else "Nothing is known of this here"
-                draw_empty(painter, self._area(), self.theme, words)
+                area = self._area()
+                area.setHeight(area.height() / 2)  # between two lines of the grid
+                draw_empty(painter, area, self.theme, words)
             self._paint_legend(painter)
             self._paint_cursor(painter)
         if self.hasFocus():
