@@ -382,8 +382,8 @@ class EventsView(View):
 
     def _what_is_listed(self) -> str:
         if self.model.filter.group == NOTABLE:
-            return "Only what is notable is listed; “Notable” above chooses more"
-        return "It is listed as soon as it does"
+            return f"Only what is notable is listed; “{NOTABLE}” above chooses more"
+        return "Whatever happens is listed here"
 
     def _first_row(self) -> None:
         if self.model.rowCount():

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
 from pytestqt.qtbot import QtBot
 
-from memviz.gui.render.event_log import EventLog
+from memviz.gui.render.event_log import NOTABLE, EventLog
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.events import EventsView
@@ -195,5 +195,9 @@ def test_why_there_is_no_event(qtbot: QtBot, selection: Selection, theme: Theme,
         ({"state": "running"}, "Only what is notable is listed; “Notable” above chooses more"),
         ({"source": "playback"}, "None was recorded up to this instant"),
     ):
+        view.kind.setCurrentIndex(view.kind.findData(NOTABLE))
         view.show_snapshot(replace(none, **changes))  # type: ignore[arg-type]
         assert view.empty_words() == ("Nothing has happened yet", hint)
+    view.kind.setCurrentIndex(0)
+    view.show_snapshot(replace(none, state="running"))
+    assert view.empty_words()[1] == "Whatever happens is listed here"
