@@ -120,7 +120,7 @@ def large(snapshot: Snapshot) -> Snapshot:
         rate=2.0, loop=None, gaps=((end // 4, end // 4 + end // 50, 24),), repeatable=True,
     )  # fmt: skip
     wide = replace(widened(snapshot), source="playback", title="database-server.memviz", playback=played, past=past)
-    return replace(wide, controls=())
+    return replace(wide, controls=(), policies=())
 
 
 def live(snapshot: Snapshot) -> Snapshot:

@@ -21,8 +21,8 @@ _FOLDER = "memviz-out"
 @options.memory
 @click.option(
     "--screenshot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a picture of the window (PNG), then exit.",
+    type=options.Picture(path_type=Path, dir_okay=False),
+    help="Write a picture of the window (.png, .jpg, .svg), then exit.",
 )
 @click.option(
     "--after",

@@ -44,6 +44,19 @@ class Number(click.FloatRange):
         return found
 
 
+class Picture(click.Path):
+    """Where a picture of the window goes: the ending says as what, and there is none that stands for something else."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        from memviz.gui.render.picture import refusal  # numpy is loaded for whoever wants a picture, not for all
+
+        found = super().convert(value, param, ctx)
+        if why := refusal(str(value)):
+            raise click.UsageError(why, ctx)
+        return found
+
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 seed: Final[Decorator] = click.option(

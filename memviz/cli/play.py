@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from memviz.cli import display
-from memviz.cli.options import Number
+from memviz.cli.options import Number, Picture
 from memviz.recording.reader import Reader
 
 
@@ -19,8 +19,8 @@ from memviz.recording.reader import Reader
 @click.option("--continue", "go_on", is_flag=True, help="Run the simulation on from there instead of playing it.")
 @click.option(
     "--screenshot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a picture of the window (PNG), then exit.",
+    type=Picture(path_type=Path, dir_okay=False),
+    help="Write a picture of the window (.png, .jpg, .svg), then exit.",
 )
 @click.option("--after", type=Number(0, 3600), default=3.0, show_default=True, help="Seconds until the picture.")
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what is played, before the window opens.")

@@ -190,7 +190,7 @@ def make_application() -> QApplication:
 def take_picture(window: MainWindow, path: str, code: list[int]) -> None:
     """Write the picture, close the window; the exit code goes into ``code``."""
     try:
-        report.save_picture(path, window.grab())
+        report.save_picture(path, window)
         code.append(0)
     except OSError as error:
         print(f"memviz: {path} can't be written: {error.strerror}; choose another file", file=sys.stderr)

@@ -14,8 +14,9 @@ from memviz.analysis.difference import Difference, difference
 from memviz.gui import export
 from memviz.gui.compare_side import RecordingSide, RunSide, Side
 from memviz.gui.compare_views import Curves, DifferenceTable, Maps
-from memviz.gui.controls import Button, Chooser, Slider
+from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
 from memviz.gui.dialogs import Dialog
+from memviz.gui.jobs import JobLine
 from memviz.gui.render import tables
 from memviz.gui.render.numbers import seconds
 from memviz.recording.format import SUFFIX
@@ -109,6 +110,26 @@ class CompareWindow(Dialog):
         line = QHBoxLayout()
         line.addWidget(self.words, 1)
         line.addWidget(self.legend)
+        lower = QSplitter(Qt.Orientation.Horizontal)
+        lower.addWidget(self.curves)
+        lower.addWidget(self.table)
+        lower.setSizes([700, 700])
+        whole = QSplitter(Qt.Orientation.Vertical)
+        whole.addWidget(self.maps)
+        whole.addWidget(lower)
+        whole.setSizes([520, 280])
+        self.box.addLayout(line)
+        self.box.addWidget(whole, 1)
+        self._make_last_line()
+
+    def _make_last_line(self) -> None:
+        """What is saved, and what became of it: here, for the window's own line may be behind this one."""
+        theme = self._window.theme
+        self.told = ElidedLabel(theme, "small", "ui.muted")
+        self.jobs = JobLine(theme, self.told)
+        self.jobs.told.connect(self.tell)
+        line = QHBoxLayout()
+        line.addWidget(self.told, 1)
         for words, name, act in (
             ("Save picture…", "compare_picture", self.save_picture),
             ("Save table…", "compare_table", self.save_table),
@@ -120,16 +141,7 @@ class CompareWindow(Dialog):
             button.setObjectName(name)
             button.clicked.connect(act)
             line.addWidget(button)
-        lower = QSplitter(Qt.Orientation.Horizontal)
-        lower.addWidget(self.curves)
-        lower.addWidget(self.table)
-        lower.setSizes([700, 700])
-        whole = QSplitter(Qt.Orientation.Vertical)
-        whole.addWidget(self.maps)
-        whole.addWidget(lower)
-        whole.setSizes([520, 280])
         self.box.addLayout(line)
-        self.box.addWidget(whole, 1)
 
     # -- what is compared
 
@@ -284,13 +296,11 @@ class CompareWindow(Dialog):
     # -- taking out
 
     def save_picture(self) -> None:
-        """Ask where to, and write what is shown as PNG or SVG."""
+        """Ask where to, and write what is shown as PNG, JPEG or SVG."""
         image, drawing = self.grab().toImage(), export.svg_of(self, self.size(), self.windowTitle())
         path = self._window.ask_file("Save the comparison as picture", "compare.png", export.PICTURES)
-        if path and Path(path).suffix.lower() == ".svg":
-            self._window.write_file(path, ".svg", lambda to, _: to.write_bytes(drawing))
-        elif path:
-            self._window.write_file(path, ".png", lambda to, _: export.write_image(image, to))
+        if path:
+            export.begin_picture(self.jobs, path, image, lambda to, _: to.write_bytes(drawing))
 
     def save_table(self) -> None:
         """Ask where to, and write what differs."""
@@ -303,7 +313,12 @@ class CompareWindow(Dialog):
     def _save_rows(self, title: str, name: str, parts: tables.Parts) -> None:
         path = self._window.ask_file(title, name, export.TABLES_KIND)
         if path:
-            self._window.write_file(path, ".csv", partial(export.write_rows, parts))
+            export.begin_file(self.jobs, path, ".csv", partial(export.write_rows, parts))
+
+    def tell(self, ok: bool, sentence: str) -> None:
+        """Say what became of what was saved."""
+        self.told.color = "tone.good" if ok else "tone.bad"
+        self.told.text = f"{'✓' if ok else '✗'}  {sentence}"
 
     # -- the window as such
 
@@ -319,6 +334,7 @@ class CompareWindow(Dialog):
     def closeEvent(self, event: QCloseEvent) -> None:
         """End what was opened for it."""
         self._timer.stop()
+        self._window.jobs.take_over(self.jobs)
         for number, side in enumerate(self.sides):
             if side is not None:
                 side.close()

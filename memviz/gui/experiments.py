@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog, QSizePolicy
 
 from memviz.experiment.publish import brought_along
 from memviz.experiment.run_source import ON_THE_WAY, run_spec
 from memviz.experiment.table import Results, Run
 from memviz.gui import export
-from memviz.gui.jobs import Progress, ProgressLine, to_file
+from memviz.gui.jobs import ProgressLine
 from memviz.gui.opens import Scenario
 from memviz.gui.session import Session
 from memviz.gui.theme import Theme
@@ -154,12 +152,8 @@ class Experiments(QObject):
         image = page.grab().toImage()
         drawing = export.svg_of(page, page.size(), page.title.text())
         path = self.window.ask_file("Save the experiment as picture", "experiment.png", export.PICTURES)
-        if not path:
-            return
-        if Path(path).suffix.lower() == ".svg":
-            self._write(path, ".svg", lambda to, _: to.write_bytes(drawing))
-        else:
-            self._write(path, ".png", partial(_write_image, image))
+        if path:
+            export.begin_picture(self.window.jobs, path, image, lambda to, _: to.write_bytes(drawing))
 
     def save_table(self) -> None:
         """Ask where to, and write every figure of every run."""
@@ -168,12 +162,4 @@ class Experiments(QObject):
             return
         path = self.window.ask_file("Save the experiment as table", "experiment.csv", export.TABLES_KIND)
         if path:
-            self._write(path, ".csv", partial(export.write_rows, parts))
-
-    def _write(self, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
-        target = Path(path if Path(path).suffix else f"{path}{suffix}")
-        self.window.jobs.start(f"Saving {target.name}", to_file(target, write), lambda _: f"{target.name} is written.")
-
-
-def _write_image(image: QImage, path: Path, progress: Progress) -> None:
-    export.write_image(image, path)
+            export.begin_file(self.window.jobs, path, ".csv", partial(export.write_rows, parts))

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +19,16 @@ from PySide6.QtGui import QImage, QImageWriter, QPainter, QPixmap, QRegion
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
-from memviz.gui.jobs import Progress
+from memviz.gui.jobs import JobLine, Progress, to_file
 from memviz.gui.panel import PanelDock, View
 from memviz.gui.render import tables
+from memviz.gui.render.picture import refusal
 from memviz.gui.render.tables import TABLES, Lines, Parts
 
-PICTURES: Final = "Picture (*.png);;Drawing (*.svg)"
+PICTURES: Final = "Picture (*.png);;Drawing (*.svg);;Smaller picture (*.jpg)"
+_FORMATS: Final = {".jpg": b"jpeg", ".jpeg": b"jpeg"}
+_QUALITY: Final = 95
+"""Of a JPEG: words and thin lines stay readable."""
 TABLES_KIND: Final = "Table (*.csv)"
 _IMAGE: Final = re.compile(rb"(<image [^>]*?base64,)[^\"]*(\")", re.DOTALL)
 CLIPBOARD_MOST: Final = 32 << 20
@@ -93,13 +98,41 @@ def svg_of(widget: QWidget, size: QSize, title: str) -> bytes:
     return bytes(data.data())
 
 
-def write_image(image: QImage, path: Path) -> None:
-    """Write a PNG. Raises OSError when that can't be."""
+def write_image(image: QImage, path: Path, suffix: str = ".png") -> None:
+    """Write a picture of the kind that ``suffix`` names, a PNG if none. Raises OSError when that can't be."""
     with path.open("wb"):  # says why not, which Qt doesn't
         pass
-    writer = QImageWriter(str(path), QByteArray(b"png"))
+    kind = _FORMATS.get(suffix.lower(), b"png")
+    writer = QImageWriter(str(path), QByteArray(kind))
+    if kind == b"jpeg":
+        writer.setQuality(_QUALITY)
     if not writer.write(image):
         raise OSError(errno.EIO, writer.errorString(), str(path))
+
+
+def begin_file(jobs: JobLine, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
+    """Begin to write a file; ``jobs`` says whether it is there in the end. ``suffix``: if ``path`` has none."""
+    target = Path(path if Path(path).suffix else f"{path}{suffix}")
+    jobs.start(f"Saving {target.name}", to_file(target, write), partial(_written, target))
+
+
+def begin_picture(jobs: JobLine, path: str, image: QImage, drawing: Callable[[Path, Progress], object]) -> None:
+    """Begin to write ``image``, or with ``drawing`` an SVG, as the name says; ``jobs`` says too what is refused."""
+    suffix = Path(path).suffix.lower()
+    if why := refusal(path):
+        jobs.told.emit(False, f"{why}.")
+    elif suffix == ".svg":
+        begin_file(jobs, path, suffix, drawing)
+    else:
+        begin_file(jobs, path, ".png", lambda to, _: write_image(image, to, suffix))
+
+
+def _written(path: Path, size: object) -> str:
+    return f"{path.name} is written: {_size_words(size if isinstance(size, int) else 0)} in {path.parent}."
+
+
+def _size_words(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{max(1, round(size / 1000))} kB"
 
 
 def write_rows(parts: Parts, path: Path, progress: Progress) -> None:

@@ -190,6 +190,15 @@ class JobLine(ProgressLine):
         self._clock.start()
         self._timer.start()
 
+    def take_over(self, other: JobLine) -> None:
+        """Finish what ``other``, whose window closes, has begun: what is saved there is saved."""
+        other._timer.stop()
+        self.jobs += other.jobs
+        other.jobs.clear()
+        if self.jobs and not self._timer.isActive():
+            self._clock.start()
+            self._timer.start()
+
     @Slot()
     def look(self) -> None:
         """See how far the work is. A timer calls this while there is any."""

@@ -352,8 +352,8 @@ class MainWindow(OpensRuns):
         choices.remember(self.views, self.settings)
         self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))
         self.session.close()
+        for dialog in self.findChildren(dialogs.Dialog):
+            dialog.close()  # before the jobs are: what is saved in it goes on as one of them
         self.jobs.abandon()
         self.experiments.abandon()
-        for dialog in self.findChildren(dialogs.Dialog):
-            dialog.close()
         super().closeEvent(event)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import msgspec
-from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import QWidget
 
 import memviz
+from memviz.gui import export
 from memviz.gui.render.event_log import arguments_of
 from memviz.gui.render.event_text import text_of
 from memviz.gui.render.history import free_blocks, indices
@@ -73,7 +73,10 @@ def write(path: Path, found: dict[str, object]) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
 
 
-def save_picture(path: str, picture: QPixmap) -> None:
-    """Write a PNG. Raises OSError when the file can't be written."""
-    if not picture.save(path, "PNG"):
-        raise OSError(errno.EIO, "the picture could not be written", path)
+def save_picture(path: str, window: QWidget) -> None:
+    """Write ``window`` as what the name says, a PNG if it says nothing. Raises OSError when that can't be."""
+    target = Path(path)
+    if target.suffix.lower() == ".svg":
+        target.write_bytes(export.svg_of(window, window.size(), window.windowTitle()))
+    else:
+        export.write_image(window.grab().toImage(), target, target.suffix)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QWi
 
 from memviz.gui import export, report
 from memviz.gui.docks import Docks
-from memviz.gui.jobs import JobLine, Progress, to_file
+from memviz.gui.jobs import JobLine, Progress
 from memviz.gui.panel import PanelDock
 from memviz.gui.render import tables
 from memviz.gui.session import Session
@@ -36,9 +36,10 @@ class TakesOut(QMainWindow):
     def save_picture(self) -> None:
         """Ask where to, and write a picture of the window."""
         picture = self.grab().toImage()
-        path = self.ask_file("Save picture", "memviz.png", "Picture (*.png)")
+        drawing = export.svg_of(self, self.size(), self.windowTitle())
+        path = self.ask_file("Save picture", "memviz.png", export.PICTURES)
         if path:
-            self.write_file(path, ".png", lambda to, _: export.write_image(picture, to))
+            export.begin_picture(self.jobs, path, picture, lambda to, _: to.write_bytes(drawing))
 
     # -- taking out what is seen
 
@@ -54,12 +55,8 @@ class TakesOut(QMainWindow):
         panel = dock or self.current_panel()
         image = export.picture_of(panel).toImage()
         path = self.ask_file(f"Save {panel.view.title} as picture", f"{panel.view.ident}.png", export.PICTURES)
-        if not path:
-            return
-        if Path(path).suffix.lower() == ".svg":
-            self.write_file(path, ".svg", export.drawing_of(panel))
-        else:
-            self.write_file(path, ".png", lambda to, _: export.write_image(image, to))
+        if path:
+            export.begin_picture(self.jobs, path, image, export.drawing_of(panel))
 
     def export_table(self, dock: PanelDock | None = None) -> None:
         """Ask where to, and write the table of a panel."""
@@ -150,17 +147,7 @@ class TakesOut(QMainWindow):
 
     def write_file(self, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
         """Begin to write a file; when it is there, or is not, a sentence says so. ``suffix``: if ``path`` has none."""
-        target = Path(path if Path(path).suffix else f"{path}{suffix}")
-        done = partial(_written, target)
-        self.jobs.start(f"Saving {target.name}", to_file(target, write), done)
-
-
-def _written(path: Path, size: object) -> str:
-    return f"{path.name} is written: {_size_words(size if isinstance(size, int) else 0)} in {path.parent}."
-
-
-def _size_words(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{max(1, round(size / 1000))} kB"
+        export.begin_file(self.jobs, path, suffix, write)
 
 
 def _with_panel(act: Callable[[PanelDock], None], dock: PanelDock, checked: bool = False) -> None:

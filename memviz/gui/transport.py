@@ -65,6 +65,7 @@ class TopBar(QWidget):
         self.scenarios.setObjectName("scenario_chooser")
         self.scenarios.setAccessibleName("Scenario")
         self.scenarios.setToolTip("Which scenario runs")
+        self.scenarios.setPlaceholderText("Choose a scenario")
         self.scenarios.setMinimumWidth(170)
         self.scenarios.setMaximumWidth(280)
         self.scenarios.activated.connect(self._scenario_activated)

@@ -339,6 +339,11 @@ def listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 page", "1,204 pages"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def part_key(part: tuple[int, str]) -> tuple[int, str]:
     """Sort by count, the largest first, then by words."""
     return -part[0], part[1]
@@ -374,20 +379,26 @@ def outcome_of(stage: RequestStage, text: str) -> str:
         dropped = figures.get("pages dropped", 0)
         looked = figures.get("pages looked at", 0)
         if not looked and figures.get("enough free to compact"):
-            return "nothing dropped: enough is free for compaction"
-        parts.append(f"{dropped:,} pages dropped" if dropped else "nothing dropped")
+            return "nothing dropped: enough free for compaction"
+        parts.append(f"{plural(dropped, 'page')} dropped" if dropped else "nothing dropped")
         parts.append(f"{looked:,} looked at")
     elif stage.name == "compaction" and (figures.get("blocks scanned") or figures.get("blocks skipped")):
-        parts.append(f"{figures.get('blocks scanned', 0):,} blocks scanned")
-        if figures.get("blocks skipped"):
-            parts.append(f"{figures['blocks skipped']:,} skipped on hints")
-        parts.append(f"{figures.get('pages moved', 0):,} moved")
+        pins: list[str] = []
+        for who in sorted(stage.pin_counts, key=stage.pin_counts.__getitem__, reverse=True)[:2]:
+            count = stage.pin_counts[who]
+            pins.append(f"{count:,} by {who}" if pins else f"{plural(count, 'block')} pinned by {who}")
+        if not stage.ok:
+            parts.extend(pins)  # what stopped it comes first: a narrow panel shows the first parts
+        parts.append(f"{plural(figures.get('pages moved', 0), 'page')} moved")
         if figures.get("pages busy"):
             parts.append(f"{figures['pages busy']:,} busy")
         if figures.get("slabs evacuated"):
-            parts.append(f"{figures['slabs evacuated']:,} slabs evacuated")
-        for who in sorted(stage.pin_counts, key=stage.pin_counts.__getitem__, reverse=True)[:2]:
-            parts.append(f"pinned by {who} {stage.pin_counts[who]:,}×")
+            parts.append(f"{plural(figures['slabs evacuated'], 'slab')} evacuated")
+        parts.append(f"{plural(figures.get('blocks scanned', 0), 'block')} scanned")
+        if figures.get("blocks skipped"):
+            parts.append(f"{figures['blocks skipped']:,} skipped on hints")
+        if stage.ok:
+            parts.extend(pins)
     elif stage.name == "compaction" and figures.get("deferred"):
         return "deferred: it failed here before"
     elif stage.name == "slab defrag":

@@ -37,14 +37,15 @@ def explain_zone(zone: Zone, ac: AllocContext) -> str:
     mark = zone.wmark_pages(which)
     reserve = zone.lowmem_reserve[ac.highest_zoneidx]
     if not zone.watermark_ok(0, mark, ac.highest_zoneidx, ac.alloc_flags, zone.nr_free - (1 << ac.order) + 1):
-        kept = f" and {reserve} kept for lower zones" if reserve else ""
-        return f"{zone.name}: {zone.nr_free} pages free, watermark {('min', 'low', 'high')[which]} is {mark}{kept}"
+        kept = f" and {reserve:,} kept for lower zones" if reserve else ""
+        name = ("min", "low", "high")[which]
+        return f"{zone.name}: {zone.nr_free:,} pages free, watermark {name} {mark:,}{kept}"
     blocks = zone.nr_free_blocks()
     if zone.has_block(ac.order, ac.alloc_flags):
         return f"{zone.name}: a block is free, but not for this migratetype without fragmenting a pageblock"
     largest = max((order for order in range(NR_PAGE_ORDERS) if blocks[order]), default=-1)
     index = fragmentation_index(blocks, ac.order)
     return (
-        f"{zone.name}: {zone.nr_free} pages free, the largest block is of order {largest}"
-        f" (fragmentation index {index / 1000:.3f})"
+        f"{zone.name}: {zone.nr_free:,} pages free, largest block order {largest}"
+        f" · fragmentation index {index / 1000:.3f}"
     )

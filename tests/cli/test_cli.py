@@ -295,6 +295,18 @@ def test_scripted_says_where_it_belongs(scenario: Path, capsys: pytest.CaptureFi
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["window.gif", "window.memviz"])
+def test_a_picture_of_a_kind_that_there_is_not_is_refused(
+    scenario: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It was a PNG under that name."""
+    done = memviz(capsys, scenario, "--screenshot", name)
+    assert done.code == 2
+    assert done.err.startswith(f"memviz: {name}: a picture is a .png, .jpg or .svg, not a .{name.partition('.')[2]}")
+    assert done.err.count("\n") == 1
+    assert not Path(name).exists()
+
+
 def test_the_package_is_a_command_too() -> None:
     told = subprocess.run([sys.executable, "-m", "memviz", "--version"], capture_output=True, text=True, check=True)
     assert told.stdout == f"memviz {__version__}\n"

@@ -90,6 +90,15 @@ def test_a_picture_of_a_real_run(qtbot: QtBot, tmp_path: Path, capsys: pytest.Ca
     assert Settings().scenario == ""
 
 
+@pytest.mark.parametrize(("name", "begin"), [("w.jpg", b"\xff\xd8\xff"), ("w.svg", b"<?xml"), ("w", b"\x89PNG")])
+def test_a_picture_is_what_its_name_says(qtbot: QtBot, tmp_path: Path, name: str, begin: bytes) -> None:
+    options = WindowOptions(
+        scenario=DEFAULT_SCENARIO, memory_mib=64, screenshot=str(tmp_path / name), after=0.1, size=(1300, 760)
+    )
+    assert run_window(options) == 0
+    assert (tmp_path / name).read_bytes().startswith(begin)
+
+
 SCRIPT = """\
 title = "Scripted"
 summary = "s"

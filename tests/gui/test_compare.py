@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from memviz.analysis.difference import difference
+from memviz.gui import export
 from memviz.gui.compare import STEPS, CompareWindow
 from memviz.gui.controls import Button
+from memviz.gui.jobs import Progress
 from memviz.gui.main_window import MainWindow
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
@@ -136,9 +139,18 @@ def test_what_is_compared_can_be_taken_out(qtbot: QtBot, playing: MainWindow, re
     settled(qtbot, shown, first.time_ns, last.time_ns)
     names = iter(["shown.png", "shown.svg", "differs.csv", "curves.csv"])
     playing.ask_file = lambda title, name, kinds: str(tmp_path / next(names))  # type: ignore[method-assign]
-    for button in ("compare_picture", "compare_picture", "compare_table", "compare_curves"):
+    before = playing.status.told.words
+    for button, name in (
+        ("compare_picture", "shown.png"),
+        ("compare_picture", "shown.svg"),
+        ("compare_table", "differs.csv"),
+        ("compare_curves", "curves.csv"),
+    ):
         qtbot.mouseClick(shown.findChild(Button, button), Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not playing.jobs.jobs, timeout=PATIENCE_MS)
+        # Said where it was asked for: the window may be behind it.
+        said = f"✓  {name} is written: "
+        qtbot.waitUntil(lambda said=said: shown.told.text.startswith(said), timeout=PATIENCE_MS)  # type: ignore[misc]
+        assert playing.status.told.words == before
     assert QImage(str(tmp_path / "shown.png")).size() == shown.size()
     assert "What differs" in (tmp_path / "shown.svg").read_text()
     with (tmp_path / "differs.csv").open() as file:
@@ -151,6 +163,26 @@ def test_what_is_compared_can_be_taken_out(qtbot: QtBot, playing: MainWindow, re
     assert [int(row[2]) for row in rows[1:]] == 2 * past["time"].tolist()
     assert [int(row[12]) for row in rows[1:]] == 2 * past["unusable"][:, 9].tolist()
     shown.close()
+
+
+def test_what_is_being_saved_is_saved_though_the_comparison_is_closed(
+    qtbot: QtBot, playing: MainWindow, tmp_path: Path
+) -> None:
+    """It would be gone without a word: the window goes on with it, and says so."""
+    playing.recordings.compare()
+    shown = opened(playing)
+    target = tmp_path / "late.csv"
+    go_on = threading.Event()
+
+    def write(path: Path, _: Progress) -> None:
+        go_on.wait()
+        path.write_text("late")
+
+    export.begin_file(shown.jobs, str(target), ".csv", write)
+    shown.close()
+    go_on.set()
+    qtbot.waitUntil(lambda: playing.status.told.words.startswith("late.csv is written: "), timeout=PATIENCE_MS)
+    assert target.read_text() == "late"
 
 
 def test_the_comparison_does_not_lie_over_the_window(playing: MainWindow) -> None:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QTimer
-from PySide6.QtGui import QContextMenuEvent, QImage
+from PySide6.QtGui import QContextMenuEvent, QImage, QImageReader
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu
 from pytestqt.qtbot import QtBot
 
@@ -81,6 +81,26 @@ def test_every_panel_is_a_png_an_svg_and_a_csv(qtbot: QtBot, busy: MainWindow, o
     rows = list(csv.reader(io.StringIO((out / "a.csv").read_text(encoding="utf-8"))))
     assert len(rows) > 1
     assert len({len(row) for row in rows}) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jpg", b"jpeg"), ("a.JPEG", b"jpeg"), ("a.png", b"png"), ("a", b"png")])
+def test_a_picture_is_what_its_name_says(qtbot: QtBot, busy: MainWindow, out: Path, name: str, kind: bytes) -> None:
+    busy.ask_file = lambda *_: str(out / name)  # type: ignore[method-assign]
+    busy.save_picture()
+    finished(qtbot, busy)
+    (written,) = out.iterdir()
+    assert bytes(QImageReader.imageFormat(str(written)).data()) == kind
+    assert QImage(str(written)).size() == busy.size()
+
+
+def test_a_picture_of_another_kind_is_refused(qtbot: QtBot, busy: MainWindow, out: Path) -> None:
+    busy.ask_file = lambda *_: str(out / "a.gif")  # type: ignore[method-assign]
+    for act in (busy.save_picture, busy.export_picture):
+        act()
+        finished(qtbot, busy)
+        said = "a.gif: a picture is a .png, .jpg or .svg, not a .gif: choose another name."
+        assert (busy.status.told.sign, busy.status.told.words) == ("✗", said)
+    assert not list(out.iterdir())
 
 
 def test_the_map_in_a_drawing_is_the_map(qtbot: QtBot, busy: MainWindow, out: Path) -> None:

@@ -167,6 +167,7 @@ def test_what_is_missing_is_said_where_it_is(qtbot, playing: MainWindow) -> None
     left = timeline.missing_at(timeline.x_of(begin + (middle - begin) // 4))
     assert left == "3,400 routine events and bits of what CPUs did are left out here: too many came."
     assert timeline.missing_at(timeline.x_of(end)) == "12 instants are missing here: the disk was too slow."
+    assert timeline.header.subtitle.endswith("▂ instants missing"), "what the bar below the curve is"
 
 
 def test_the_legend_is_of_the_instant_that_it_was_wound_to(qtbot, playing: MainWindow, recording: Path) -> None:  # type: ignore[no-untyped-def]

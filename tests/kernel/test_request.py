@@ -81,7 +81,7 @@ def test_compaction_is_told_with_what_it_moved_and_where_the_block_is(tiny: Any)
     assert names[-2:] == ["compaction", "retry"]
     compaction = anatomy.stages[-2]
     assert compaction.figures["pages moved"] == moved
-    assert f" {moved:,} moved" in compaction.outcome
+    assert compaction.outcome.startswith(f"{moved:,} pages moved · ")
     assert compaction.end_ns - compaction.begin_ns >= 500 * moved
     assert anatomy.stages[-1].outcome == f"pfn {anatomy.pfn:#x}: whole pageblock {anatomy.pfn >> 9}"
     assert anatomy.verdict.startswith("Succeeded after compaction (")
@@ -110,7 +110,9 @@ def test_a_failed_request_says_who_pins_the_blocks(tiny: Any) -> None:
     assert "the nearest is block" in anatomy.verdict
     assert "1 pages of other slab stay" in anatomy.verdict
     last = anatomy.stages[-1]
-    assert "pinned by dentry" in last.outcome
+    # What stopped it comes first: who shows only a part of it shows that.
+    assert last.outcome.startswith(f"{last.pin_counts['dentry']} block"), last.outcome
+    assert " pinned by dentry · " in last.outcome
     assert 0 < len(last.pinned_by) <= MAX_PINS + 3
     for who, block, pfn in last.pinned_by:
         assert pfn >> 9 == block

@@ -255,10 +255,8 @@ def test_a_failure_by_fragmentation_is_told_from_one_by_lack_of_memory():
     watcher = Watcher()
     assert short.pa.request_pages(4, GFP_TRANSHUGE, OWNER_HUGE, watcher) is None
     assert [event[3:7] for event in short.pa.trace.notable][-1] == (ALLOC_FAILED, 4, GFP_TRANSHUGE, 1)
-    assert (
-        "Normal: 2048 pages free, the largest block is of order 0 (fragmentation index 0.938)" in watcher.stages[0][2]
-    )
-    assert "DMA32: 0 pages free, watermark low is" in watcher.stages[0][2]
+    assert "Normal: 2,048 pages free, largest block order 0 · fragmentation index 0.938" in watcher.stages[0][2]
+    assert "DMA32: 0 pages free, watermark low " in watcher.stages[0][2]
 
 
 def test_reclaim_is_tried_again_while_all_that_is_reclaimable_would_be_enough():
@@ -387,5 +385,5 @@ def test_observer_hears_every_stage_once_and_nothing_of_requests_within():
         ("fast path", False), ("compaction", False), ("reclaim", False), ("compaction", False),
         ("slab defragmentation", False),
     ]  # fmt: skip
-    assert watcher.stages[2][2].startswith("1 pages reclaimed; Normal: 0 pages free, watermark min is")
+    assert watcher.stages[2][2].startswith("1 pages reclaimed; Normal: 0 pages free, watermark min ")
     assert watcher.stages[1][2].startswith("complete; ")

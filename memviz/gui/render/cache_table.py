@@ -62,7 +62,8 @@ def rows(snapshot: Snapshot, text: str = "", column: int = MEMORY, falling: bool
 def subtitle(snapshot: Snapshot, shown: Sequence[CacheRow]) -> str:
     """How many caches, what they hold together, and what the filter hides. The sum is always that of all caches."""
     everything = sum(one.slabs << one.order for one in snapshot.caches)
-    words = f"{count(len(snapshot.caches))} caches hold {bytes_of_frames(everything)}"
+    nr = len(snapshot.caches)
+    words = f"{count(nr)} {'cache holds' if nr == 1 else 'caches hold'} {bytes_of_frames(everything)}"
     words += " · → movable" if any(one.movable for one in snapshot.caches) else ""
     hidden = len(snapshot.caches) - len(shown)
     return f"{words} · {count(hidden)} hidden by the filter" if hidden else words

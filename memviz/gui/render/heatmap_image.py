@@ -198,12 +198,12 @@ class HeatmapImage:
         column, row = int(self._columns.pixel[x]), int(self._rows.pixel[y])
         if column == self._columns.count or row == self._rows.count:
             return -1
-        base = int(self._index[row, column])
+        base, nr = int(self._index[row, column]), min(pyramid.nr, self.layout.nr)
         best, best_rank = -1, -1
         for plane in self.lod.planes:
             first = base + plane << self.lod.level
-            if first < pyramid.nr:
-                run = pyramid.levels[0][first : min(first + (1 << self.lod.level), pyramid.nr)]
+            if first < nr:
+                run = pyramid.levels[0][first : min(first + (1 << self.lod.level), nr)]
                 at = int(run.argmax())
                 if int(run[at]) > best_rank:
                     best, best_rank = first + at, int(run[at])

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from memviz.gui.render.layout import Layout, Lod, Rect
 from memviz.gui.render.numbers import bytes_of_frames, percent
 from memviz.gui.render.pyramid import Pyramid
+from memviz.gui.render.shown_end import end_words
 from memviz.kernel.page import (
     MIGRATETYPE_NAMES,
     NR_PAGE_ORDERS,
@@ -40,13 +41,13 @@ def managed_frames(snapshot: Snapshot) -> int:
     return int(np.count_nonzero((owner != OWNER_UNKNOWN) & (owner != OWNER_RESERVED)))
 
 
-def subtitle(snapshot: Snapshot) -> str:
-    """ "262,144 frames · zone Normal · 512 pageblocks"."""
+def subtitle(snapshot: Snapshot, end: int) -> str:
+    """ "262,144 frames · zone Normal · 512 pageblocks"; ``end``: the map shows the page frames below that."""
     nr = snapshot.pages.nr
     names = [zone.name for zone in snapshot.zones]
     zones = f" · zone {names[0]}" if len(names) == 1 else f" · zones {', '.join(names)}" if names else ""
     blocks = -(-nr >> PAGEBLOCK_ORDER)
-    return f"{nr:,} page frames{zones} · {blocks:,} pageblock{'s' if blocks != 1 else ''}"
+    return f"{end_words(nr, end)}{zones} · {blocks:,} pageblock{'s' if blocks != 1 else ''}"
 
 
 def block_of(snapshot: Snapshot, pfn: int) -> tuple[int, int] | None:
@@ -152,7 +153,7 @@ def _count(
     rows = max(1, (_AT_ONCE >> lod.level) // max(xs.size, 1))
     for begin in range(top, bottom, rows):
         runs = layout.index(lod, np.arange(begin, min(begin + rows, bottom), dtype=np.intp), xs).ravel()
-        runs = runs[runs << lod.level < pyramid.nr]
+        runs = runs[runs << lod.level < min(pyramid.nr, layout.nr)]
         if not runs.size:
             continue
         first, last = int(runs.min()), int(runs.max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -20,6 +21,16 @@ from memviz.snapshot import U8, Snapshot, Structured
 _MARGIN: Final = 34
 DIFFERENCE_COLORS: Final = ("owner.unknown", "chart.compaction", "chart.free", "chart.defrag")
 """Of the codes of ``analysis.difference``: alike, another owner, used in the first only, in the second only."""
+ENDINGS: Final = (".png", ".jpg", ".jpeg", ".svg")
+"""What a picture of the window or of a panel is written as: the name says which."""
+
+
+def refusal(path: str | Path) -> str:
+    """Why no picture is written under this name, in one sentence; empty: one is. Without an ending it is a PNG."""
+    suffix = Path(path).suffix
+    if not suffix or suffix.lower() in ENDINGS:
+        return ""
+    return f"{Path(path).name}: a picture is a .png, .jpg or .svg, not a {suffix}: choose another name"
 
 
 class MapPicture:

@@ -107,13 +107,16 @@ def words(slab: np.void, gone: bool = False) -> Words:
 
 
 def subtitle(snapshot: Snapshot, shown: int, block: int) -> str:
-    """ "xa_node · 584 B · 28 a slab · 412 slabs · 61 % used"; with a filter (``block`` ≥ 0) also what it hides."""
+    """ "61 % used · 412 slabs · 28 × 584 B a slab · xa_node"; with a filter (``block`` ≥ 0) also what it hides.
+
+    The end is cut first: the cache is named on the button too.
+    """
     cache = cache_of(snapshot)
     if cache is None:
         return ""
     text = (
-        f"{cache.name} · {cache.size} B · {cache.objs_per_slab} a slab · {cache.slabs:,} slabs"
-        f" · {percent(cache.active, cache.total)} used"
+        f"{percent(cache.active, cache.total)} used · {cache.slabs:,} slab{'' if cache.slabs == 1 else 's'}"
+        f" · {cache.objs_per_slab} × {cache.size} B a slab · {cache.name}"
     )
     if block >= 0:
         return f"block {block}: {shown:,} of {cache.slabs:,} slabs · {text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Slot
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Table
@@ -162,9 +162,19 @@ class CachesView(View):
         rows = render.rows(self.snapshot, self.search.text(), self._column, self._falling)
         self.model.sorted = (self._column, self._falling)
         self.model.show_rows(rows)
+        self._widen(rows)
         self.header.subtitle = render.subtitle(self.snapshot, rows) if self.snapshot.caches else ""
         self._focus_changed()
         self.table.viewport().update()
+
+    def _widen(self, rows: list[render.CacheRow]) -> None:
+        """Let columns of figures hold the longest: a number that is cut is another number."""
+        metrics = QFontMetrics(self.theme.font("mono-small"))
+        for column in _SAMPLES:
+            longest = max((row.text(column) for row in rows), key=len, default="")
+            width = metrics.horizontalAdvance(longest) + 12
+            if width > self.table.columnWidth(column):
+                self.table.setColumnWidth(column, width)
 
     @Slot(int)
     def _sort_by(self, column: int) -> None:

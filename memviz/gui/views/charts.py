@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from memviz.gui.controls import Chooser
 from memviz.gui.painting import painted
-from memviz.gui.panel import View
+from memviz.gui.panel import View, draw_empty
 from memviz.gui.render.curve import peaks
 from memviz.gui.render.history import History
 from memviz.gui.render.numbers import count, seconds
@@ -27,6 +27,13 @@ CHARTS: Final = (
     ("memory", "Memory"),
     ("success", "Success by order"),
 )
+_WHAT: Final = {
+    "indices": "The part of free memory that lies in blocks too small for a request of an order: 0.0, all of it could "
+    "serve; 1.0, none.",
+    "slabs": "How much of the memory that slabs hold the objects in use fill, for all caches and for three of them.",
+    "memory": "Free memory, and the memory that slabs hold, of all that is managed.",
+    "success": "Of the requests for blocks of an order, how many were served. Order 9 is 512 pages in one piece.",
+}
 ORDERS: Final = (3, 5, 7, 9, 10)
 _LEFT: Final = 44
 _BOTTOM: Final = 18
@@ -82,6 +89,7 @@ class ChartsView(View):
             self.chooser.addItem(title, ident)
         self.chooser.currentIndexChanged.connect(self._chosen)
         self.header.add_widget(self.chooser)
+        self._chosen(0)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(220, 90)
         selection.changed.connect(self.update)
@@ -105,7 +113,13 @@ class ChartsView(View):
 
     def _chosen(self, index: int) -> None:
         self.chart = str(self.chooser.itemData(index))
+        self.header.what = f"{_WHAT[self.chart]} {self.what}"
         self.update()
+
+    def empty_words(self, hint: str = "") -> tuple[str, str]:
+        """What is missing; meanwhile, what the chart that is chosen will show."""
+        headline, what = super().empty_words(hint)
+        return headline, _WHAT[self.chart] if what == self.what else what
 
     # -- what there is to draw
 
@@ -169,8 +183,15 @@ class ChartsView(View):
             self.paint_empty(painter)
         else:
             self._paint_grid(painter)
-            for number, curve in enumerate(self.curves()):
+            curves = self.curves()
+            for number, curve in enumerate(curves):
                 self._paint_curve(painter, curve, number)
+            known = max(int(np.count_nonzero(curve.values >= 0)) for curve in curves)
+            if known < 2:  # no line yet: an empty chart would look like one of zeros
+                words = "One instant so far: lines begin with the second" if known else "Nothing is known of this here"
+                area = self._area()
+                area.setHeight(area.height() / 2)  # between two lines of the grid
+                draw_empty(painter, area, self.theme, words)
             self._paint_legend(painter)
             self._paint_cursor(painter)
         if self.hasFocus():
@@ -214,7 +235,7 @@ class ChartsView(View):
         painter.setFont(self.theme.font("small"))
         metrics = painter.fontMetrics()
         curves = self.curves()
-        wordings = [f"{one.name} {self._value_words(one)}" for one in curves]
+        wordings = [f"{one.name}: {self._value_words(one)}" for one in curves]
         room, line, gap = self.width() - 4.0 - _LEFT, 18.0, 16.0
         if sum(metrics.horizontalAdvance(words) + line + 4 + gap for words in wordings) > room + gap:
             # Every curve keeps a name: shorter lines and names, then no values.
@@ -236,7 +257,11 @@ class ChartsView(View):
     def _value_words(self, curve: Curve) -> str:
         """What the curve's value is now."""
         last = int(curve.values[-1]) if curve.values.size else -1
-        return "–" if last < 0 else f"{last / 1000:.2f}" if self.chart == "indices" else f"{last / 10:.0f} %"
+        if last < 0:
+            return "–"
+        if self.chart == "indices":
+            return f"{last / 1000:.2f}"
+        return "<1 %" if 0 < last < 5 else f"{last / 10:.0f} %"
 
     def _cursor(self) -> int:
         """Where the time cursor stands: of a recording at the instant that is shown; -1: nowhere."""

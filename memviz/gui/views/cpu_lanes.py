@@ -22,6 +22,7 @@ from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import lanes as render
 from memviz.gui.render.numbers import duration, instant
+from memviz.gui.render.unknown import why_unknown
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
@@ -156,7 +157,7 @@ class CpuLanesView(View):
         painter = QPainter(self)
         snapshot = self.snapshot
         if snapshot is None or not (snapshot.cpus or not self.history.empty):
-            self.paint_empty(painter, "" if snapshot is None else "this source sees memory only")
+            self.paint_empty(painter, why_unknown(snapshot))
             painter.end()
             return
         self._paint_names(painter)

@@ -374,9 +374,16 @@ class EventsView(View):
         if self.waiting:
             return super().empty_words()
         if self.model.filter in (EventFilter(), EventFilter(group=NOTABLE)):
+            if self.snapshot is not None and self.snapshot.source == "playback":
+                return self.empty, "None was recorded up to this instant"
             still = self.snapshot is None or self.snapshot.state != "running"
-            return self.empty, "Press Run, or Space" if still else "Only what is notable is listed"
+            return self.empty, "Press Run, or Space" if still else self._what_is_listed()
         return "No event passes the filter", "Clear the search, or choose all kinds, CPUs and caches"
+
+    def _what_is_listed(self) -> str:
+        if self.model.filter.group == NOTABLE:
+            return f"Only what is notable is listed; “{NOTABLE}” above chooses more"
+        return "Whatever happens is listed here"
 
     def _first_row(self) -> None:
         if self.model.rowCount():

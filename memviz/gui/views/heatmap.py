@@ -22,6 +22,7 @@ from memviz.gui.panel import View
 from memviz.gui.render import heatmap_modes, heatmap_text
 from memviz.gui.render.layout import Blocks, Hilbert, Layout, Rect, Rows
 from memviz.gui.render.pyramid import Pyramid
+from memviz.gui.render.shown_end import ShownEnd
 from memviz.gui.render.sorter import Sorter
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -95,6 +96,9 @@ class HeatmapView(View):
         self._sight.setInterval(_SIGHT_MS)
         self._sight.timeout.connect(self._tell_sight)
         self._layout_of: tuple[object, ...] = ()
+        self.shown_end = ShownEnd()
+        self._end = 0
+        self._end_due = 0.0
         self._request = -1
         self._counted_at = 0.0
         self._shown_version = -1
@@ -124,6 +128,12 @@ class HeatmapView(View):
             "Colour", tuple((mode.id, mode.title) for mode in heatmap_modes.MODES)
         )
         self.layout_button, self.layout_actions = self._chooser("Layout", LAYOUTS)
+        menu = self.layout_button.menu()
+        menu.addSeparator()
+        self.end_action = menu.addAction("The end that nobody manages too")
+        self.end_action.setCheckable(True)
+        self.end_action.setEnabled(False)
+        self.end_action.triggered.connect(self.show_end)
         for text, icon, tip, slot in (
             ("Fit", "", "Show all page frames (0)", self.map.fit),
             ("", "minus", "Zoom out (-)", self.map.zoom_out),
@@ -174,6 +184,24 @@ class HeatmapView(View):
         if middle >= 0 and self.map.camera.zoom > 1.0:
             self.map.show_pfn(middle, self.map.camera.zoom)
 
+    def show_end(self, shown: bool) -> None:
+        """Draw also the long end of memory that nobody manages, or leave it out again."""
+        self.shown_end.all = shown
+        if self.snapshot is not None:
+            self._end_due = 0.0
+            self.show_snapshot(self.snapshot)
+
+    def _follow_end(self, snapshot: Snapshot) -> None:
+        """How far the map goes; looked for now and then."""
+        now = perf_counter()
+        due = now >= self._end_due
+        if due:
+            self._end_due = now + _COUNT_S
+        self._end = self.shown_end.follow(snapshot, due)
+        self.end_action.setEnabled(self.shown_end.end < snapshot.pages.nr)
+        self.end_action.setChecked(self.shown_end.all)
+        self.header.subtitle = heatmap_text.subtitle(snapshot, self._end) if snapshot.pages.nr else ""
+
     @staticmethod
     def _check(group: QActionGroup, ident: str) -> None:
         for action in group.actions():
@@ -208,7 +236,7 @@ class HeatmapView(View):
         self.snapshot = snapshot
         if not self.isVisible():
             return
-        self.header.subtitle = heatmap_text.subtitle(snapshot) if snapshot.pages.nr else ""
+        self._follow_end(snapshot)
         self._sort()
         self._place()
         self._follow_request(snapshot)
@@ -306,7 +334,7 @@ class HeatmapView(View):
 
     def _place(self) -> None:
         """Choose the layout for this memory and this shape of the view."""
-        nr = self.pyramid.nr
+        nr = min(self.pyramid.nr, self._end)
         width, height = self.map.width(), self.map.height()
         # While zoomed in the columns stay: they would run away under the eyes.
         shape = (width, height) if self.map.camera.zoom <= 1.0 or self.map.layout_ is None else self._layout_of[2:]
@@ -337,6 +365,8 @@ class HeatmapView(View):
     def _selected(self) -> None:
         if not self.isVisible():
             return
+        if self._end <= self.selection.now.pfn < self.pyramid.nr:
+            self.show_end(True)  # what is selected is seen
         self.map.show_pfn(self.selection.now.pfn)
         self.map.update()
         self._tell()

@@ -21,6 +21,13 @@ STEPS: Final = 100
 """Positions of a slider whose value is a part."""
 
 
+_ACTIONS: Final = (
+    "Whether memviz may act upon this machine: compact its memory, shrink and drop caches, ask for a huge page. "
+    "Started with --live --actions it does, and asks before each; otherwise it only reads"
+)
+"""No policy of a kernel, and nothing that a button here could change."""
+
+
 class Switch(QWidget):
     """One policy: its name, a button for each value, what it does, where it comes from."""
 
@@ -29,7 +36,7 @@ class Switch(QWidget):
     def __init__(self, name: str, value: str, theme: Theme) -> None:
         super().__init__()
         self.name = name
-        values, what = POLICIES.get(name, ((value,), ""))
+        values, what = POLICIES.get(name, ((value,), _ACTIONS if name == "actions" else ""))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 3, 0, 7)
         column.setSpacing(2)
@@ -146,7 +153,6 @@ class PoliciesView(View):
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)
-        self.header.subtitle = "changed while it runs"
         self._names: tuple[object, ...] = ()
         self._shown: tuple[object, ...] = ()
         self.switches: dict[str, Switch] = {}
@@ -223,4 +229,6 @@ class PoliciesView(View):
         page.setAutoFillBackground(False)
         self.area.setWidget(page)
         self.area.setVisible(bool(self.switches or self.knobs))
+        changes = bool(self.knobs) or any(len(switch.buttons) > 1 for switch in self.switches.values())
+        self.header.subtitle = "can be changed while it runs" if changes else ""
         self.update()

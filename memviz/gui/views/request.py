@@ -16,7 +16,8 @@ from memviz.gui.theme import Theme
 from memviz.kernel.page import PAGEBLOCK_ORDER
 from memviz.snapshot import RequestAnatomy, Snapshot
 
-_NAME_W = 92
+_NAME_GAP = 12.0
+_BETWEEN = " · "
 _PINS_SHOWN = 12
 _MOST_ROW_H = 56.0
 
@@ -107,9 +108,10 @@ class RequestView(View):
         space = self.height() - top - pins_h
         height = min(_MOST_ROW_H, max(15.0, space / max(1, len(shown.rows))))
         self._stages.clear()
+        name_w = self._name_width(shown)
         for number, row in enumerate(shown.rows):
             box = QRectF(0, top + number * height, self.width(), height)
-            self._paint_row(painter, row, box)
+            self._paint_row(painter, row, box, name_w)
             if self._request is not None:
                 self._stages.append((box, self._request.stages[number].begin_ns))
         self._paint_cursor(painter, top, height * len(shown.rows))
@@ -158,7 +160,12 @@ class RequestView(View):
                 break
         return font, lines
 
-    def _paint_row(self, painter: QPainter, row: Row, box: QRectF) -> None:
+    def _name_width(self, shown: Anatomy) -> float:
+        """Room for the longest name of a stage, and no more: what a stage came to needs all there is."""
+        metrics = QFontMetrics(self.theme.font("bold"))
+        return max((metrics.horizontalAdvance(row.name) for row in shown.rows), default=0) + _NAME_GAP
+
+    def _paint_row(self, painter: QPainter, row: Row, box: QRectF, name_w: float) -> None:
         theme = self.theme
         metrics_h = painter.fontMetrics().height()
         bar_h = 2.0 if box.height() < 20 else 4.0 if box.height() < 30 else 6.0 if box.height() < 44 else 9.0
@@ -166,15 +173,14 @@ class RequestView(View):
         left = Qt.AlignmentFlag.AlignVCenter
         painter.setFont(theme.font("bold"))
         painter.setPen(theme.color("ui.text"))
-        painter.drawText(QRectF(2, box.top(), _NAME_W - 4, text_h), left, row.name)
+        painter.drawText(QRectF(2, box.top(), name_w - 2, text_h), left, row.name)
         painter.setFont(theme.font("small"))
         took_w = painter.fontMetrics().horizontalAdvance(row.took) + 4
         painter.setPen(theme.color("ui.faint"))
         painter.drawText(QRectF(box.right() - took_w, box.top(), took_w, text_h), left, row.took)
         painter.setPen(theme.color(f"tone.{row.tone}"))
-        room = QRectF(_NAME_W, box.top(), box.width() - _NAME_W - took_w - 6, text_h)
-        words = painter.fontMetrics().elidedText(row.words, Qt.TextElideMode.ElideRight, int(room.width()))
-        painter.drawText(room, left, words)
+        room = QRectF(name_w, box.top(), box.width() - name_w - took_w - 6, text_h)
+        painter.drawText(room, left, fitting_words(row.words, painter.fontMetrics(), int(room.width())))
         track = QRectF(2, round(box.top() + text_h + 1), box.width() - 4, bar_h)  # between pixels it would be a blur
         painter.fillRect(track, theme.color("chart.track"))
         begin, end = row.begin * track.width(), max(row.end * track.width(), row.begin * track.width() + 3)
@@ -238,3 +244,14 @@ class RequestView(View):
             self.update()
         else:
             super().keyPressEvent(event)
+
+
+def fitting_words(words: str, metrics: QFontMetrics, width: int) -> str:
+    """As many whole parts of ``words`` as fit, the first at least: half a figure is read as another one."""
+    parts = words.split(_BETWEEN)
+    shown = words
+    while len(parts) > 1 and metrics.horizontalAdvance(shown) > width:
+        parts.pop()
+        shown = _BETWEEN.join(parts) + " …"
+    fits = metrics.horizontalAdvance(shown) <= width
+    return shown if fits else metrics.elidedText(shown, Qt.TextElideMode.ElideRight, width)

@@ -25,6 +25,7 @@ from memviz.gui.controls import fill_menu
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import slab as render
+from memviz.gui.render.unknown import why_unknown
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
@@ -37,6 +38,8 @@ SORT_EVERY: Final = 0.5
 
 Pfns = npt.NDArray[np.uint32]
 LEAST_CELL: Final = 5
+LEAST_ROWS: Final = 2
+"""So many slabs are in sight before the line of signs is: they come first."""
 STATES: Final = tuple(range(OBJ_FREE, OBJ_BUSY + 1))
 
 
@@ -54,7 +57,7 @@ class SlabGridView(View):
         ("← →", "Another object of the slab"),
         ("Home End", "The first slab, the last"),
     )
-    empty: ClassVar[str] = "No slabs of this cache"
+    empty: ClassVar[str] = "No slabs to show"
     period_ms: ClassVar[int] = 45
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
@@ -198,7 +201,8 @@ class SlabGridView(View):
 
     def _legend_top(self) -> int:
         """Rows end here: the line that explains the signs needs its place where there is some."""
-        return self.height() - 18 if self.height() > 130 else self.height()
+        room = self.height() - (18 if self.height() > 130 else 15)  # without a gap where every pixel counts
+        return room if room >= LEAST_ROWS * self._row_height() else self.height()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit again."""
@@ -235,14 +239,15 @@ class SlabGridView(View):
 
     def _why_empty(self, snapshot: Snapshot) -> str:
         if self._block() >= 0:
-            return f"none lies in block {self._block()}: {snapshot.slabs.size:,} are hidden by “In block”"
+            return f"None lies in block {self._block()}: {snapshot.slabs.size:,} are hidden by “In block”"
         if not snapshot.caches:
-            return "this source knows nothing about slabs"
+            return why_unknown(snapshot)
         found = render.cache_of(snapshot)
         if found is None:
-            return f"there is no cache {snapshot.focus.cache}: choose another at the right"
+            return f"There is no cache {snapshot.focus.cache}: choose another at the right"
         if found.slabs and not snapshot.slabs.size:
-            return f"this source knows that {found.name} has {found.slabs:,} slabs, but not what is in them"
+            slabs = f"{found.slabs:,} slab{'' if found.slabs == 1 else 's'}"
+            return f"{found.name} has {slabs}; what is in them only a simulated machine tells"
         return ""
 
     def _paint_cells(self, painter: QPainter, snapshot: Snapshot, rows: render.Intp) -> None:
@@ -319,7 +324,9 @@ class SlabGridView(View):
             return
         painter.setFont(self.theme.font("small"))
         metrics = painter.fontMetrics()
-        x, y = self._left, self.height() - 14.0
+        names = (OBJ_STATE_NAMES[state] for state in STATES)
+        whole = sum(30.0 + metrics.horizontalAdvance(name) for name in names) - 14
+        x, y = max(0.0, min(self._left, self.width() - whole)), self.height() - 14.0
         muted = self.theme.color("ui.muted")
         for state in STATES:
             name = OBJ_STATE_NAMES[state]

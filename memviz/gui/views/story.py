@@ -58,6 +58,15 @@ class StoryView(View):
         self.header.subtitle = self.report.cache if self.report is not None else ""
         self._write()
 
+    def hint(self) -> str:
+        """How there could be a pass: not everywhere by a button."""
+        source = "" if self.snapshot is None else self.snapshot.source
+        told = {
+            "playback": "No pass was recorded up to this instant",
+            "linux": "Linux does not move slab objects; a scenario shows what that would do: Ctrl+N",
+        }
+        return told.get(source, "Press Defragment slabs, or D")
+
     def as_text(self) -> str:
         """The story without its colours."""
         return self.text.toPlainText()
@@ -72,9 +81,7 @@ class StoryView(View):
         """Draw why there is no text."""
         if self.report is None:
             painter = QPainter(self)
-            played = self.snapshot is not None and self.snapshot.source == "playback"
-            hint = "No pass was recorded up to this instant" if played else "Press Defragment slabs, or D"
-            self.paint_empty(painter, hint)
+            self.paint_empty(painter, self.hint())
             painter.end()
 
     def _write(self) -> None:

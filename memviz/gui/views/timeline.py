@@ -78,6 +78,7 @@ class TimelineView(View):
         """Repaint when the history has grown."""
         self.snapshot = snapshot
         if snapshot.playback is not None:
+            self._show_subtitle()
             self.update()
         if self._version != self.history.version:
             self._version = self.history.version
@@ -95,6 +96,9 @@ class TimelineView(View):
         values = self.history.values
         now = f": {int(values[-1, self.order]) / 1000:.2f} now" if len(values) else ""
         signs = "   ".join(f"{sign} {kind}" for kind, (sign, _) in _SIGNS.items())
+        played = None if self.snapshot is None else self.snapshot.playback
+        if played is not None and played.gaps:
+            signs += "   ▂ instants missing"
         self.header.subtitle = f"unusable index, order {self.order}{now}     {signs}"
 
     # -- time and pixels

@@ -26,6 +26,7 @@ from memviz.gui.controls import fill_menu
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import tree as render
+from memviz.gui.render.unknown import why_unknown
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views import heatmap_overlay as overlay
@@ -244,11 +245,9 @@ class XArrayTreeView(View):
             painter.drawText(line, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, fit[0])
 
     def _why_empty(self) -> str:
-        if self.snapshot is None:
-            return ""
-        if not self.snapshot.xarrays:
-            return "this source knows nothing about XArrays"
-        return "it has no nodes: its entries fit into its head"
+        if self.snapshot is None or not self.snapshot.xarrays:
+            return why_unknown(self.snapshot)
+        return "It has no nodes: its entries fit into its head"
 
     def _centering(self) -> QPointF:
         """Where the drawing begins: in the middle while it is smaller than the view."""

@@ -57,7 +57,9 @@ def test_a_block_nobody_knows() -> None:
 
 def test_subtitle_and_what_is_a_hundred_per_cent() -> None:
     one = snapshot()
-    assert heatmap_text.subtitle(one) == "1,024 page frames · zone Normal · 2 pageblocks"
+    assert heatmap_text.subtitle(one, 1024) == "1,024 page frames · zone Normal · 2 pageblocks"
+    hidden = "512 of 1,024 page frames are shown: nobody manages the last 512 · zone Normal · 2 pageblocks"
+    assert heatmap_text.subtitle(one, 512) == hidden
     assert heatmap_text.managed_frames(one) == 1000
     assert heatmap_text.managed_frames(replace(one, zones=())) == 1024
 

@@ -92,7 +92,7 @@ def test_subtitle_says_what_a_filter_hides() -> None:
     one = snapshot()
     cache = one.caches[0]
     used = round(100 * cache.active / cache.total)
-    whole = f"xa_node · 584 B · 28 a slab · 120 slabs · {used} % used"
+    whole = f"{used} % used · 120 slabs · 28 × 584 B a slab · xa_node"
     assert slab.subtitle(one, 120, -1) == whole
     assert slab.subtitle(one, 9, 340) == f"block 340: 9 of 120 slabs · {whole}"
     assert slab.subtitle(replace(one, focus=Focus(cache="no such")), 0, -1) == ""

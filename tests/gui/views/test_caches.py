@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.render import cache_table as render
@@ -128,3 +129,16 @@ def test_a_source_without_caches_is_empty_in_words(qtbot: QtBot, selection: Sele
     assert view.empty_words()[0] == "Nothing is known about slab caches"
     assert view.header.subtitle == ""
     assert len(colours(view)) > 2
+
+
+def test_a_figure_is_never_cut(view: CachesView, theme: Theme) -> None:
+    """A real machine has more slabs than was thought: of "15,731 (1,425)" there was "15,731 (1,4…"."""
+    view.show_snapshot(replace(memory(), caches=(cache("buffer_head", 1_215_731, 0, 98_575_289, 99_999_999),)))
+    metrics = QFontMetrics(theme.font("mono-small"))
+    for number in (render.MEMORY, render.USED, render.SLABS, render.OBJECTS, render.SIZE):
+        assert view.table.columnWidth(number) > metrics.horizontalAdvance(column(view, number)[0]) + 6
+
+
+def test_one_cache_holds(view: CachesView) -> None:
+    view.show_snapshot(replace(memory(), caches=CACHES[:1]))
+    assert view.header.subtitle == "1 cache holds 3.9 MiB"

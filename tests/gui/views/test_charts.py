@@ -127,3 +127,34 @@ def test_allocations_that_fail_are_part_of_no_percentage() -> None:
     series.add(replace(snapshot(), seq=1, events=events))
     series.add(replace(snapshot(), seq=2, events=events))  # the same events again: counted once
     assert (series.ok[3], series.failed[3], series.refused[3]) == (0, 0, 2)
+
+
+def test_what_a_chart_shows_is_said_beside_its_name_and_while_there_is_none(view: ChartsView) -> None:
+    for ident, begin in (
+        ("memory", "Free memory, and"),
+        ("success", "Of the requests"),
+        ("indices", "The part of free"),
+    ):
+        view.set_chart(ident)
+        assert view.header.what.startswith(begin)
+        view.waiting = "starting"
+        assert view.empty_words()[1].startswith(begin)
+        view.waiting = ""
+
+
+def test_one_instant_is_no_line_and_says_so(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    history, series = History(), Series()
+    history.add(snapshot())
+    series.add(snapshot())
+    view = ChartsView(selection, theme, history, series)
+    shown(qtbot, view, 640, 260)
+    faint = theme.color("ui.muted").name()
+    middle = view.grab().toImage().copy(200, 35, 300, 80)
+    assert faint in {middle.pixelColor(x, y).name() for x in range(300) for y in range(80)}
+
+
+def test_what_is_less_than_a_percent_is_not_nothing(view: ChartsView) -> None:
+    view.set_chart("memory")
+    curve = view.curves()[0]
+    for thousandths, words in ((0, "0 %"), (3, "<1 %"), (6, "1 %"), (-1, "–")):
+        assert view._value_words(curve._replace(values=np.array([thousandths], np.int16))) == words

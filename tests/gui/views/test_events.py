@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
 from pytestqt.qtbot import QtBot
 
-from memviz.gui.render.event_log import EventLog
+from memviz.gui.render.event_log import NOTABLE, EventLog
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.events import EventsView
@@ -16,7 +18,7 @@ from memviz.kernel import trace
 from memviz.snapshot import EVENT_DTYPE
 from memviz.sources.base import Run
 from tests.gui.screen import shown
-from tests.gui.synthetic import SyntheticSource, frozen
+from tests.gui.synthetic import SyntheticSource, frozen, snapshot
 
 
 @pytest.fixture
@@ -182,3 +184,20 @@ def test_every_page_is_only_asked_for_when_wanted(
     assert selection.focus.bulk_events
     view.kind.setCurrentIndex(0)
     assert not selection.focus.bulk_events
+
+
+def test_why_there_is_no_event(qtbot: QtBot, selection: Selection, theme: Theme, log: EventLog) -> None:
+    """A recording was told to run, and what else there may be was not said."""
+    view = events_view(qtbot, selection, theme, log)
+    none = replace(snapshot(), events=np.zeros(0, EVENT_DTYPE))
+    for changes, hint in (
+        ({"state": "paused"}, "Press Run, or Space"),
+        ({"state": "running"}, "Only what is notable is listed; “Notable” above chooses more"),
+        ({"source": "playback"}, "None was recorded up to this instant"),
+    ):
+        view.kind.setCurrentIndex(view.kind.findData(NOTABLE))
+        view.show_snapshot(replace(none, **changes))  # type: ignore[arg-type]
+        assert view.empty_words() == ("Nothing has happened yet", hint)
+    view.kind.setCurrentIndex(0)
+    view.show_snapshot(replace(none, state="running"))
+    assert view.empty_words()[1] == "Whatever happens is listed here"

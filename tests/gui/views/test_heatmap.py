@@ -12,6 +12,9 @@ from PySide6.QtGui import QColor, QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from memviz.gui.render import heatmap_text
+from memviz.gui.render.layout import Rect
+from memviz.gui.render.shown_end import GRAIN
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.heatmap import LAYOUTS, HeatmapView
@@ -386,3 +389,54 @@ def test_what_is_in_sight_is_what_the_layout_shows_there(view: HeatmapView, layo
         assert any(first <= middle < end for first, end in runs)
         assert all(end < first for (_, end), (first, _) in itertools.pairwise(runs)), "ascending, with gaps between"
         assert all((end - first) % 1024 == 0 for first, end in runs)
+
+
+@pytest.fixture
+def ended(view: HeatmapView) -> HeatmapView:
+    """The map of a memory whose second half nobody manages."""
+    one = SyntheticSource(nr_frames=8 * GRAIN).snapshot()
+    view.show_snapshot(owned(one, page.OWNER_UNKNOWN, slice(4 * GRAIN, None)))
+    return view
+
+
+def test_a_long_end_that_nobody_manages_is_left_out_and_told(ended: HeatmapView) -> None:
+    """Of a guest that can be given more memory it was two thirds of the map. No percentage means another thing."""
+    left_out = (
+        "131,072 of 262,144 page frames are shown: nobody manages the last 131,072 · zone Normal · 512 pageblocks"
+    )
+    assert ended.map.layout_ is not None
+    assert ended.map.layout_.nr == 4 * GRAIN
+    assert ended.header.subtitle == left_out
+    shares = ended.legend.accessibleDescription()
+    everything = heatmap_text.totals(ended.map.layout_, ended.pyramid, Rect(0, 0, 1 << 20, 1 << 20))
+    assert (everything.frames, everything.last) == (4 * GRAIN, 4 * GRAIN - 1)
+    ended.end_action.trigger()
+    assert ended.map.layout_.nr == 8 * GRAIN
+    assert "shown" not in ended.header.subtitle
+    assert ended.legend.accessibleDescription() == shares
+    ended.end_action.trigger()
+    assert ended.map.layout_.nr == 4 * GRAIN
+
+
+@pytest.mark.parametrize("layout", [name for name, _ in LAYOUTS])
+def test_nothing_is_pointed_at_where_the_end_was_left_out(ended: HeatmapView, layout: str) -> None:
+    ended.set_layout_name(layout)
+    ended.map.picture()
+    width, height = ended.map.width(), ended.map.height()
+    found = {ended.map.pfn_at(QPointF(x, y)) for x in range(0, width, 7) for y in range(0, height, 5)}
+    assert max(found) < 4 * GRAIN
+    assert max(found) > 4 * GRAIN - 2048
+
+
+def test_what_is_selected_in_the_end_is_shown(ended: HeatmapView, selection: Selection) -> None:
+    selection.select_page(4 * GRAIN + 77)
+    assert ended.map.layout_ is not None
+    assert ended.map.layout_.nr == 8 * GRAIN
+    assert ended.end_action.isChecked()
+    assert ended.map._rect_of(4 * GRAIN + 77, 0) is not None
+
+
+def test_where_all_is_managed_there_is_nothing_to_leave_out(view: HeatmapView) -> None:
+    assert not view.end_action.isEnabled()
+    assert view.map.layout_ is not None
+    assert view.map.layout_.nr == NR

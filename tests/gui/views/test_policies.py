@@ -96,3 +96,13 @@ def test_what_the_source_says_is_shown_and_not_what_was_pressed(qtbot: QtBot, vi
     knob.slider.setValue(3)
     view.show_snapshot(now())
     assert (knob.slider.value(), knob.value.text()) == (8, "8")
+
+
+def test_of_a_real_machine_it_says_what_memviz_may_do(view: PoliciesView) -> None:
+    """And not that it could be changed here."""
+    assert view.header.subtitle == "can be changed while it runs"
+    view.show_snapshot(replace(snapshot(), source="linux", policies=(("actions", "off"),), controls=()))
+    words = [label.text() for label in view.switches["actions"].findChildren(QLabel)]
+    assert words[0] == "actions"
+    assert "otherwise it only reads." in words[1]
+    assert view.header.subtitle == ""

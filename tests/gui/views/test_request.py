@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.request import RequestView
+from memviz.gui.views.request import RequestView, fitting_words
 from memviz.sources.base import RequestPages
 from tests.gui.screen import colours, shown
 from tests.gui.synthetic import SyntheticSource, snapshot
@@ -85,3 +85,18 @@ def test_where_no_button_helps_the_hint_says_what_does(qtbot: QtBot, selection: 
     ):
         view.show_snapshot(changed)
         assert view.hint() == words
+
+
+def test_what_there_is_no_room_for_is_left_out_as_a_whole(theme: Theme) -> None:
+    """Of a figure that is cut in its middle nobody can tell that."""
+    metrics = QFontMetrics(theme.font("small"))
+    words = "3 blocks pinned by dentry · 1 by xa_node · 849 pages moved"
+    room = metrics.horizontalAdvance(words)
+    assert fitting_words(words, metrics, room) == words
+    assert fitting_words(words, metrics, room - 1) == "3 blocks pinned by dentry · 1 by xa_node …"
+    assert fitting_words(words, metrics, metrics.horizontalAdvance("3 blocks pinned by dentry …") + 2) == (
+        "3 blocks pinned by dentry …"
+    )
+    assert (
+        fitting_words("no block of order 9", metrics, metrics.horizontalAdvance("no block of…") + 1) == "no block of…"
+    )

@@ -150,7 +150,7 @@ def test_only_slabs_of_the_selected_pageblock_and_what_that_hides(
     empty = min(set(range(128)) - taken)
     selection.select_page(empty << 9)
     assert view._shown_pfns.size == 0
-    assert f"none lies in block {empty}: 120 are hidden" in view._why_empty(view.snapshot)
+    assert f"None lies in block {empty}: 120 are hidden" in view._why_empty(view.snapshot)
     view.block_button.click()
     assert view._shown_pfns.size == 120
 
@@ -193,7 +193,9 @@ def test_a_hundred_thousand_slabs_are_scrolled(view: SlabGridView) -> None:
 
 def test_nothing_known_about_slabs(view: SlabGridView) -> None:
     view.show_snapshot(empty_snapshot())
-    assert view._why_empty(view.snapshot) == "this source knows nothing about slabs"
+    assert view._why_empty(view.snapshot) == "A real machine does not tell this; a scenario does: Ctrl+N"
+    view.show_snapshot(replace(empty_snapshot(), source="race"))
+    assert view._why_empty(view.snapshot) == "There is none in what is open now"
     assert not view.grab().isNull()
 
 
@@ -204,3 +206,15 @@ def test_hidden_costs_nothing_and_is_caught_up_with(view: SlabGridView) -> None:
     assert view._shown_pfns is before
     view.show()
     assert view._shown_pfns.size == 7
+
+
+def test_the_colours_are_explained_in_a_small_window_too(view: SlabGridView, theme: Theme) -> None:
+    """As large as the panel is in a window of 1280×720: three slabs, and what their colours mean. All of it."""
+    moving = theme.color("object.moving").name()
+    view.resize(553, 62)
+    picture = view.grab().toImage()
+    line = [QColor(picture.pixel(x, y)).name() for y in range(48, 62) for x in range(picture.width())]
+    assert moving in line
+    right = max(x for x in range(picture.width()) if QColor(picture.pixel(x, 57)) == theme.color("object.busy"))
+    assert right < picture.width() - 30, "the last of them has its name"
+    assert view._rows_in_sight() >= 3

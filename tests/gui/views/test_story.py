@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
@@ -9,7 +11,7 @@ from memviz.gui.theme import Theme
 from memviz.gui.views.story import StoryView
 from memviz.sources.base import Defragment
 from tests.gui.screen import shown
-from tests.gui.synthetic import SyntheticSource
+from tests.gui.synthetic import SyntheticSource, snapshot
 
 
 def test_the_story_tells_gain_price_and_steps(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
@@ -24,3 +26,16 @@ def test_the_story_tells_gain_price_and_steps(qtbot: QtBot, selection: Selection
     assert "longest lock hold" in text
     assert "42 µs" in text
     assert "88 xa_nodes were copied and republished" in text
+
+
+def test_how_there_could_be_a_pass(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    """On a real machine it said: press Defragment slabs. There is no such button."""
+    view = StoryView(selection, theme)
+    one = replace(snapshot(), defrag=None)
+    for source, hint in (
+        ("simulation", "Press Defragment slabs, or D"),
+        ("playback", "No pass was recorded up to this instant"),
+        ("linux", "Linux does not move slab objects; a scenario shows what that would do: Ctrl+N"),
+    ):
+        view.show_snapshot(replace(one, source=source))
+        assert view.hint() == hint

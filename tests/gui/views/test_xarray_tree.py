@@ -141,7 +141,7 @@ def test_outlines_have_the_colour_of_the_state(view: XArrayTreeView, theme_name:
 
 def test_nothing_known(view: XArrayTreeView) -> None:
     view.show_snapshot(empty_snapshot())
-    assert view._why_empty() == "this source knows nothing about XArrays"
+    assert view._why_empty() == "A real machine does not tell this; a scenario does: Ctrl+N"
     assert not view.grab().isNull()
     view.show_snapshot(replace(snapshot(), nodes=np.zeros(0, NODE_DTYPE)))
-    assert view._why_empty() == "it has no nodes: its entries fit into its head"
+    assert view._why_empty() == "It has no nodes: its entries fit into its head"
