@@ -72,14 +72,15 @@ class Recordings(QObject):
         self._session.set_running(True)
 
     def _refused(self, path: str) -> bool:
-        """A file that is no recording is not worth the run that there is: say what it is, and leave all as it is."""
-        if self._session.client is None:
+        """A file that is no recording is not worth the run that there is, nor the page that it was dropped onto: say
+        what it is, and leave all as it is."""
+        if self._session.client is None and not self._window.covered:
             return False  # there is nothing to lose, and no other place to say it
         try:
             refuse_foreign(Path(path))
         except RecordingError as error:
             if self._window.gallery is not None:
-                self._window.gallery.leave()
+                self._window.gallery.leave()  # it stays when there is nothing below it
             self._window.tell(False, f"{error}.")
             return True
         return False
@@ -134,9 +135,7 @@ class Recordings(QObject):
         window.setWindowTitle(f"{title} — memviz")
         window.guided = False
         self._session.open(partial(HostClient, spec))
-        if window.gallery is not None:
-            window.gallery.can_close = True
-            window.gallery.leave()
+        window.uncover()
 
     # -- winding it
 
