@@ -179,6 +179,7 @@ def test_a_source_stops_at_every_moment_and_reaches_the_same_state() -> None:
         assert guided.snapshot().state == "paused"
         if guide.say == "Three.":
             assert guide.told == "3 of 3 requests of order 4 succeeded (100 %)."
+            assert guided.snapshot().notice == guide.told, "nobody told what came of it"
         if guide.say == "Defragment.":
             assert guided.snapshot().defrag is not None
         if len(stops) < 4:
