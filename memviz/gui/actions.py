@@ -45,7 +45,10 @@ def build(window: MainWindow) -> dict[str, QAction]:
 
 
 def _do(act: Act, window: MainWindow, checked: bool = False) -> None:
-    act.run(window)
+    if act.to_memory and window.covered:  # its keys are letters: nobody saw what they did to the run below
+        window.tell(False, f"{act.title}: not while this page lies over the run. Go back to it first.")
+    else:
+        act.run(window)
 
 
 def paint_icons(actions: dict[str, QAction], theme: Theme) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QElapsedTimer, QPoint, QSignalBlocker, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QSplitter
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter
 
 from memviz.analysis.difference import Difference, difference
 from memviz.gui import export
@@ -16,10 +16,10 @@ from memviz.gui.compare_side import RecordingSide, RunSide, Side
 from memviz.gui.compare_views import Curves, DifferenceTable, Maps
 from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
 from memviz.gui.dialogs import Dialog
+from memviz.gui.files import RECORDING_KIND, ask_which
 from memviz.gui.jobs import JobLine
 from memviz.gui.render import tables
 from memviz.gui.render.numbers import seconds
-from memviz.recording.format import SUFFIX
 
 if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
@@ -177,8 +177,8 @@ class CompareWindow(Dialog):
     def _activated(self, number: int, index: int) -> None:
         wanted = self.choosers[number].itemData(index)
         if wanted is None:
-            kinds = f"Recording (*{SUFFIX});;All files (*)"
-            wanted = QFileDialog.getOpenFileName(self, "Compare with a recording", "", kinds)[0] or None
+            kinds = f"{RECORDING_KIND};;All files (*)"
+            wanted = ask_which(self, "Compare with a recording", kinds) or None
         side = self.sides[number]
         if wanted is not None and (side is None or wanted != side.path):
             self.choose(number, str(wanted))

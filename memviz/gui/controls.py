@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox, QMenu, QSizePolicy, QSlider, QTableView, QToolButton, QWidget
 
 from memviz.gui.painting import painted
@@ -55,7 +55,11 @@ class Button(QToolButton):
 
 
 class Chooser(QComboBox):
-    """A combo box that keeps the keys that open it and move in it."""
+    """A combo box that keeps the keys that open it and move in it. The wheel chooses nothing in passing."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """What is around it is scrolled; a list that is open scrolls by itself."""
+        event.ignore()
 
     def setAccessibleName(self, name: str) -> None:
         """Its list is called the same."""
@@ -70,8 +74,30 @@ class Chooser(QComboBox):
         return super().event(event)
 
 
+class CarefulChooser(Chooser):
+    """A chooser of what has a price, such as the run that there is: keys open its list, and choose only there."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open the list where a combo box would choose what is next, or what begins with a letter."""
+        if event.key() in _MOVE | _PRESS:
+            self.showPopup()
+        else:
+            event.ignore()
+
+
 class Slider(QSlider):
-    """A slider that keeps the arrows."""
+    """A slider that keeps the arrows. The wheel moves it only while it has the keys: who scrolls by changes nothing."""
+
+    def __init__(self, orientation: Qt.Orientation, parent: QWidget | None = None) -> None:
+        super().__init__(orientation, parent)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Leave it to what is around it, unless it was clicked or reached by Tab."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
     def event(self, event: QEvent) -> bool:
         """Keep its keys while focused."""

@@ -6,10 +6,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from PySide6.QtGui import QAction, QIcon, QKeyEvent, QPixmap, QShowEvent, QTextCursor
+from PySide6.QtGui import QAction, QIcon, QKeyEvent, QKeySequence, QPixmap, QShortcut, QShowEvent, QTextCursor
 from PySide6.QtWidgets import (
     QDialog,
+    QHBoxLayout,
     QHeaderView,
+    QLabel,
     QLineEdit,
     QTextBrowser,
     QTextEdit,
@@ -22,6 +24,7 @@ import memviz
 from memviz import resources
 from memviz.gui.act import key_words, words_of_key
 from memviz.gui.actions import ACTIONS, MENUS
+from memviz.gui.also import ALSO
 from memviz.gui.docks import panel_key
 from memviz.gui.panel import View
 
@@ -39,6 +42,36 @@ class Dialog(QDialog):
         self.resize(min(width, window.width() - 40), min(height, window.height() - 40))
         self.box = QVBoxLayout(self)
 
+    def add_search(self, text: QTextBrowser) -> None:
+        """Put a line above ``text``, which is to be read, by which words are found in it."""
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search: Return finds the next")
+        self.search.setAccessibleName("Search")
+        self.missing = QLabel("Not found")
+        self.missing.setProperty("tone", "muted")
+        self.missing.hide()
+        row = QHBoxLayout()
+        row.addWidget(self.search)
+        row.addWidget(self.missing)
+        self.box.insertLayout(0, row)
+        self.search.textChanged.connect(lambda _: self._find(text, anew=True))
+        self.search.returnPressed.connect(lambda: self._find(text))
+        QShortcut(QKeySequence.StandardKey.Find, self, self.search.setFocus)
+        text.setFocus()  # arrows scroll as long as nobody wants to search
+
+    def _find(self, text: QTextBrowser, anew: bool = False) -> None:
+        """Select the next place with what is typed, round the end; where the last was, when it is typed on."""
+        words = self.search.text()
+        cursor = text.textCursor()
+        if anew:
+            cursor.setPosition(cursor.selectionStart())
+            text.setTextCursor(cursor)
+        found = not words or text.find(words)
+        if not found:
+            text.moveCursor(QTextCursor.MoveOperation.Start)
+            found = text.find(words)
+        self.missing.setVisible(not found)
+
 
 class HelpDialog(Dialog):
     """The help pages."""
@@ -55,6 +88,7 @@ class HelpDialog(Dialog):
         panel = window.current_panel()
         covered = window.gallery is not None and not window.gallery.isHidden()
         self._about = "" if covered or panel is window.docks.all["heatmap"] else panel.view.title
+        self.add_search(self.text)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Begin with the panel that has the keys: what is that?"""
@@ -81,6 +115,7 @@ class KeysDialog(Dialog):
         self.text.setAccessibleName("Keys")
         self.text.setHtml(keys_html([dock.view for dock in window.docks.all.values()]))
         self.box.addWidget(self.text)
+        self.add_search(self.text)
 
 
 def keys_html(panels: list[View]) -> str:
@@ -160,15 +195,22 @@ class Palette(Dialog):
         words = text.lower().split()
         self.list.clear()
         named: list[QTreeWidgetItem] = []
+        otherwise: list[QTreeWidgetItem] = []  # called so by others
         told: list[QTreeWidgetItem] = []  # the words are only in the sentence about it
         for action in self._actions:
             name = _name(action)
             if all(word in name.lower() for word in words):
                 named.append(self._entry(name, action))
-            elif all(word in f"{name} {action.statusTip()}".lower() for word in words):
+            elif all(word in f"{name} {_also(action)}".lower() for word in words):
+                otherwise.append(self._entry(name, action))
+            elif all(word in f"{name} {_also(action)} {action.statusTip()}".lower() for word in words):
                 told.append(self._entry(name, action))
         # What can't be done now comes last, and says why.
-        self.list.addTopLevelItems(sorted([*named, *told], key=QTreeWidgetItem.isDisabled))
+        found = sorted([*named, *otherwise, *told], key=QTreeWidgetItem.isDisabled)
+        if not found:
+            found.append(QTreeWidgetItem(["Nothing is called so. F1 tells what there is, ? lists all keys."]))
+            found[0].setDisabled(True)
+        self.list.addTopLevelItems(found)
         self._choose(0)
 
     def _entry(self, name: str, action: QAction) -> QTreeWidgetItem:
@@ -191,6 +233,11 @@ class Palette(Dialog):
             action = item.data(0, Qt.ItemDataRole.UserRole)
             if isinstance(action, QAction) and action.isEnabled():
                 action.trigger()
+
+
+def _also(action: QAction) -> str:
+    """What else people call an action."""
+    return ALSO.get(action.objectName().removeprefix("action_"), "")
 
 
 def _name(action: QAction) -> str:

@@ -49,6 +49,7 @@ class ExperimentPage(PageParts):
         self.loading = Loading(self._put, self)
         self.loading.failed.connect(self.show_empty)
         self._unread: Path | None = None
+        self._about = ""
         self._estimates: dict[tuple[Group, str, str], Estimate] = {}
         self._connect()
         self.show_empty()
@@ -80,6 +81,7 @@ class ExperimentPage(PageParts):
     def _show_hint(self, title: str, hint: str) -> None:
         """Words in place of all figures."""
         self.results = self.part = None
+        self._about = ""
         self.title.setText(title)
         self.told.text = ""
         self.hint.setText(hint)
@@ -165,7 +167,7 @@ class ExperimentPage(PageParts):
         since = "the simulation has changed since" if old else "as the simulation is now"
         machine = self._groups()[0].machine
         told = [machine, runs, literature.in_short(self.part), f"digest {results.digest[:8]}", since]
-        self.told.text = f"{spec.question}   {' · '.join(part for part in told if part)}"
+        self._about = f"{spec.question}   {' · '.join(part for part in told if part)}"
         high = min(TABLE_HEIGHT, ROW_HEIGHT * (len(spec.policy) + 2))
         self.split.setSizes([max(1, self.split.height() - high), high])
         self._offer_orders()
@@ -278,6 +280,7 @@ class ExperimentPage(PageParts):
         self.runs.show_runs(names, dots, means, figure.title, (self.policy, self.seed))
         self.policies.setCurrentIndex(self.policy)
         self.seeds.setCurrentIndex(list(part.spec.seeds).index(self.seed))
+        self.told.text = self._about
         run = self.run()
         phase, order = self._demand(), int(self.order.currentData())
         one = figures.find(getattr(run.outcome, phase), order)
@@ -346,6 +349,10 @@ class ExperimentPage(PageParts):
             return None
         rows: list[tables.Row] = [list(row) for row in experiment_table.rows(self.results)]
         return tables.in_parts((list(experiment_table.Row._fields), rows))
+
+    def tell(self, sentence: str) -> None:
+        """Say something here, until something is chosen: the line where the window says it is covered."""
+        self.told.text = sentence
 
     # -- coming and going
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtWidgets import QFileDialog, QSizePolicy
+from PySide6.QtWidgets import QSizePolicy
 
 from memviz.experiment.publish import brought_along
 from memviz.experiment.run_source import ON_THE_WAY, run_spec
 from memviz.experiment.table import Results, Run
 from memviz.gui import export
+from memviz.gui.files import ask_which
 from memviz.gui.jobs import ProgressLine
 from memviz.gui.opens import Scenario
 from memviz.gui.session import Session
@@ -99,7 +100,7 @@ class Experiments(QObject):
 
     def ask_file(self) -> str:
         """The file that the user chose; empty when he did not. Tests put an answer here."""
-        return QFileDialog.getOpenFileName(self.window, "Open the results of an experiment", "", RESULTS_KIND)[0]
+        return ask_which(self.window, "Open the results of an experiment", RESULTS_KIND)
 
     def open(self, path: str) -> None:
         """Show a results file."""

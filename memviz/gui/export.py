@@ -30,7 +30,7 @@ _FORMATS: Final = {".jpg": b"jpeg", ".jpeg": b"jpeg"}
 _QUALITY: Final = 95
 """Of a JPEG: words and thin lines stay readable."""
 TABLES_KIND: Final = "Table (*.csv)"
-_IMAGE: Final = re.compile(rb"(<image [^>]*?base64,)[^\"]*(\")", re.DOTALL)
+_IMAGE: Final = re.compile(rb"(<image [^>]*?base64,)([^\"]*)(\")", re.DOTALL)
 CLIPBOARD_MOST: Final = 32 << 20
 """Characters of a table that still go onto the clipboard."""
 
@@ -72,12 +72,19 @@ def drawing_of(dock: PanelDock) -> Callable[[Path, Progress], object]:
 
 
 def _filled(drawing: bytes, bitmap: QImage) -> bytes:
-    """``drawing`` with ``bitmap`` in place of the first image in it."""
+    """``drawing`` with ``bitmap`` in place of what stands for it: of its images the one of a single pixel. Others are
+    icons of buttons."""
     data = QByteArray()
     buffer = QBuffer(data)
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     QImageWriter(buffer, QByteArray(b"png")).write(bitmap)
-    return _IMAGE.sub(lambda found: found[1] + base64.b64encode(data.data()) + found[2], drawing, count=1)
+    encoded = base64.b64encode(data.data())
+
+    def fill(found: re.Match[bytes]) -> bytes:
+        stands_in = QImage.fromData(base64.b64decode(found[2])).size() == QSize(1, 1)
+        return found[1] + encoded + found[3] if stands_in else found[0]
+
+    return _IMAGE.sub(fill, drawing)
 
 
 def svg_of(widget: QWidget, size: QSize, title: str) -> bytes:

@@ -79,8 +79,7 @@ class GuideBar(QWidget):
         self.setVisible(guide is not None)
         if guide is None:
             return
-        last = guide.next_ops < 0
-        self.next.setEnabled(not running and not last)
+        self._offer(not running and guide.next_ops >= 0)
         self.setAccessibleName(self.headline())
         self.setAccessibleDescription(guide.say)
         if guide.step != self._step:
@@ -89,6 +88,22 @@ class GuideBar(QWidget):
         elif went_on:
             self.arrived.emit("")
         self.update()
+
+    def _offer(self, possible: bool) -> None:
+        """Let *Next* be pressed or not. Who has it under the keys has it there again at the next stop: Qt would give
+        the keys to whatever comes first in the window, and the next Return would press that."""
+        if not possible and self.next.hasFocus():
+            self.setFocus()
+        self.next.setEnabled(possible)
+        if possible and self.hasFocus():
+            self.next.setFocus()
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        """Tab goes on from where *Next* is."""
+        if next and self.hasFocus():
+            self.leave.setFocus(Qt.FocusReason.TabFocusReason)
+            return True
+        return super().focusNextPrevChild(next)
 
     def headline(self) -> str:
         """Which stop, or how far to the next."""
@@ -120,7 +135,7 @@ class GuideBar(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         area = QRectF(self.rect()).adjusted(0.5, 1.5, -0.5, -1.5)
-        painter.setPen(theme.color("ui.accent"))
+        painter.setPen(theme.color("ui.focus" if self.hasFocus() else "ui.accent"))
         painter.setBrush(theme.color("ui.raised"))
         painter.drawRoundedRect(area, 6, 6)
         if self.running and self.guide.next_ops >= 0:

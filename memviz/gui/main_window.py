@@ -209,9 +209,12 @@ class MainWindow(OpensRuns):
 
     @Slot(bool, str)
     def tell(self, ok: bool, sentence: str) -> None:
-        """Say in the status line what became of something."""
+        """Say in the status line what became of something, and on the page that lies over it."""
         self.session.outcome = Outcome(-1, "", ok, sentence)
         self.status.show_session()
+        for page in (self.gallery, self.experiments.page):
+            if page is not None and not page.isHidden():
+                page.tell(sentence)
 
     # -- what the actions do
 

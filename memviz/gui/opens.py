@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Slot
-from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QAction, QDragEnterEvent, QDragMoveEvent, QDropEvent
 
+from memviz.gui import drops
 from memviz.gui.gallery import Entry, Gallery
 from memviz.gui.guide import GuideBar
 from memviz.gui.panel import View
@@ -18,10 +18,10 @@ from memviz.gui.settings import Settings
 from memviz.gui.takeout import TakesOut
 from memviz.gui.theme import Theme
 from memviz.gui.transport import TopBar
-from memviz.recording.format import SUFFIX
 from memviz.sources.base import LIVE
 
 if TYPE_CHECKING:
+    from memviz.gui.experiments import Experiments
     from memviz.gui.recordings import Recordings
 
 
@@ -53,6 +53,7 @@ class OpensRuns(TakesOut):
     """Starts what is shown from its beginning, when that is no scenario."""
     gallery: Gallery | None
     recordings: Recordings
+    experiments: Experiments
     settings: Settings
     theme: Theme
     views: list[View]
@@ -78,9 +79,7 @@ class OpensRuns(TakesOut):
         self.setWindowTitle(f"{found.title} — memviz")
         self.guided = guided and found.guided is not None
         self.session.open(found.guided if self.guided and found.guided is not None else found.make)
-        if self.gallery is not None:
-            self.gallery.can_close = True
-            self.gallery.leave()
+        self.uncover()
 
     @Slot(str)
     def open_race(self, name: str) -> None:
@@ -117,21 +116,39 @@ class OpensRuns(TakesOut):
     # -- what is dropped onto the window
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """One file can be dropped."""
-        if event.mimeData().hasUrls() and event.mimeData().urls()[0].isLocalFile():
-            event.acceptProposedAction()
+        """Files can be dropped."""
+        if drops.files_of(event.mimeData()):
+            drops.take_copy(event)
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """They can everywhere."""
+        drops.take_copy(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open a recording; say what to do with anything else."""
-        path = Path(event.mimeData().urls()[0].toLocalFile())
-        event.acceptProposedAction()
-        if path.suffix == SUFFIX:
+        """Open a recording, or the results of an experiment; say what to do with anything else."""
+        drops.take_copy(event)
+        path, left = drops.choose(drops.files_of(event.mimeData()))
+        if drops.kind_of(path) == "recording":
             self.recordings.open(str(path))
+        elif drops.kind_of(path) == "experiment":
+            self.experiments.open(str(path))
         else:
-            sentence = f"{path.name} is no recording (*{SUFFIX}). A trace becomes one by: memviz import FILE"
-            self.tell(False, sentence)
-            if self.gallery is not None:
-                self.gallery.tell(sentence)
+            self.tell(False, drops.what_instead(path))
+        if left and drops.kind_of(path):
+            self.tell(False, f"One file at a time: {path.name} was taken, {left} more were left.")
+
+    @property
+    def covered(self) -> bool:
+        """The start page, or that of an experiment, lies over the panels."""
+        return any(page is not None and not page.isHidden() for page in (self.gallery, self.experiments.page))
+
+    def uncover(self) -> None:
+        """Take away what lies over the panels: the start page, or that of an experiment."""
+        if self.experiments.page is not None and not self.experiments.page.isHidden():
+            self.experiments.page.leave()
+        if self.gallery is not None:
+            self.gallery.can_close = True
+            self.gallery.leave()
 
     # -- guided runs
 

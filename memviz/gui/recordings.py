@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtWidgets import QFileDialog
 
 from memviz.gui.compare import CompareWindow
+from memviz.gui.files import RECORDING_KIND, ask_which
 from memviz.gui.session import Client
 from memviz.recording.format import SUFFIX, RecordingError, refuse_foreign
 from memviz.sources.base import Jump, Loop, Rate, Record, Seek, SourceSpec, Step, StopRecording, continued, playback
@@ -20,7 +20,6 @@ from memviz.sources.host import HostClient
 if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
 
-_KINDS = f"Recording (*{SUFFIX})"
 _FASTEST = 64.0
 
 
@@ -50,7 +49,7 @@ class Recordings(QObject):
             self._session.send(StopRecording(), "Finishing the recording …")
             return
         stem = Path((*self.open_paths(), self._window.scenario or "memviz")[0]).stem
-        path = self._window.ask_file("Record to", f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}", _KINDS)
+        path = self._window.ask_file("Record to", f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}", RECORDING_KIND)
         if path:
             path = path if path.endswith(SUFFIX) else f"{path}{SUFFIX}"
             self._session.send(Record(str(Path(path).absolute())), "Beginning to record …")
@@ -60,7 +59,7 @@ class Recordings(QObject):
 
     def ask(self) -> None:
         """Ask which file, and open it."""
-        path = QFileDialog.getOpenFileName(self._window, "Open a recording", "", f"{_KINDS};;All files (*)")[0]
+        path = ask_which(self._window, "Open a recording", f"{RECORDING_KIND};;All files (*)")
         if path:
             self.open(path)
 
@@ -72,14 +71,15 @@ class Recordings(QObject):
         self._session.set_running(True)
 
     def _refused(self, path: str) -> bool:
-        """A file that is no recording is not worth the run that there is: say what it is, and leave all as it is."""
-        if self._session.client is None:
+        """A file that is no recording is not worth the run that there is, nor the page that it was dropped onto: say
+        what it is, and leave all as it is."""
+        if self._session.client is None and not self._window.covered:
             return False  # there is nothing to lose, and no other place to say it
         try:
             refuse_foreign(Path(path))
         except RecordingError as error:
             if self._window.gallery is not None:
-                self._window.gallery.leave()
+                self._window.gallery.leave()  # it stays when there is nothing below it
             self._window.tell(False, f"{error}.")
             return True
         return False
@@ -121,7 +121,7 @@ class Recordings(QObject):
         """Two instants of the recording that is played; or the recording, and the run that goes on from it."""
         paths = self.open_paths()
         if not paths:
-            path = QFileDialog.getOpenFileName(self._window, "Compare this run with a recording", "", _KINDS)[0]
+            path = ask_which(self._window, "Compare this run with a recording", RECORDING_KIND)
             paths = [path] if path else []
         if paths:
             CompareWindow(self._window, paths[0], paths[0] if self._session.playing else "").show()
@@ -134,9 +134,7 @@ class Recordings(QObject):
         window.setWindowTitle(f"{title} — memviz")
         window.guided = False
         self._session.open(partial(HostClient, spec))
-        if window.gallery is not None:
-            window.gallery.can_close = True
-            window.gallery.leave()
+        window.uncover()
 
     # -- winding it
 

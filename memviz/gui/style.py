@@ -106,6 +106,9 @@ QSlider::handle:horizontal:disabled { background: $faint; }
 QTableView, QTreeView, QListView, QTextBrowser, QPlainTextEdit {
   background: transparent; color: $text; border: 0; gridline-color: transparent; outline: 0;
   selection-background-color: $selection; selection-color: $text; }
+QListView { background: $sunken; }
+QComboBox QListView { background: transparent; }
+QFileDialog QToolButton { padding: 2px; }
 QTextBrowser, QPlainTextEdit { background: $sunken; padding: 6px; }
 QTreeView::item { padding: 3px 4px; }
 QTableView::item { border: 0; padding: 0 4px; }

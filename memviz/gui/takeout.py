@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QWi
 
 from memviz.gui import export, report
 from memviz.gui.docks import Docks
+from memviz.gui.files import FileDialog
 from memviz.gui.jobs import JobLine, Progress
 from memviz.gui.panel import PanelDock
 from memviz.gui.render import tables
@@ -129,7 +130,7 @@ class TakesOut(QMainWindow):
 
         The dialog completes the name, so that it asks before a file is written over whose ending was left out.
         """
-        dialog = QFileDialog(QApplication.activeWindow() or self, title, "", kinds)
+        dialog = FileDialog(QApplication.activeWindow() or self, title, kinds)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setFileMode(QFileDialog.FileMode.AnyFile)
         dialog.setDefaultSuffix(Path(name).suffix)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QWidget
 
-from memviz.gui.controls import Button, Chooser, ElidedLabel, Slider
+from memviz.gui.controls import Button, CarefulChooser, ElidedLabel, Slider
 from memviz.gui.render.numbers import bytes_of_frames, rate, short_count
 from memviz.gui.session import SPEEDS, Session
 from memviz.gui.theme import Theme
@@ -61,7 +61,7 @@ class TopBar(QWidget):
         self._row.addWidget(self.menu_button)
 
     def _add_scenarios(self) -> None:
-        self.scenarios = Chooser()
+        self.scenarios = CarefulChooser()
         self.scenarios.setObjectName("scenario_chooser")
         self.scenarios.setAccessibleName("Scenario")
         self.scenarios.setToolTip("Which scenario runs")

@@ -138,9 +138,11 @@ def refuse_foreign(path: Path) -> int:
     try:
         # The log first: whoever finishes the file at this very moment empties the log when all of it is in the file.
         logged = _size_of(wal_of(path))
-        kind = path.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would have us wait for ever
+        found = path.stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # a pipe would have us wait for ever
             raise RecordingError(f"{path} is no file: name a {SUFFIX} file")
+        if stat.S_ISREG(found.st_mode) and not found.st_size:  # and so would /proc/kmsg, which says that it is empty
+            raise RecordingError(f"{path} is empty: it is no memviz recording")
         with path.open("rb") as file:
             head = file.read(100)
         size = path.stat().st_size
@@ -150,8 +152,6 @@ def refuse_foreign(path: Path) -> int:
         raise RecordingError(f"{path} does not exist: check its name") from None
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
-    if not head:
-        raise RecordingError(f"{path} is empty: it is no memviz recording")
     if len(head) < 100:
         if _MAGIC.startswith(head[:16]):
             raise RecordingError(f"{path} is cut off after {size} bytes: copy it again from where it was recorded")

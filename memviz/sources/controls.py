@@ -50,4 +50,5 @@ def turn(machine: Machine, workloads: Sequence[Workload], name: str, value: str)
         machine.set_weight(at, int(wanted))
     else:
         workloads[at].control(parameter, wanted)
-    return f"{label(workloads, at)}: {parameter} is {wanted:g} from now on."
+    title = next(one.title for one in of(machine, workloads) if one.name == name)
+    return f"{label(workloads, at)}, {title}: {wanted:g} from now on."

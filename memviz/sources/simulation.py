@@ -305,7 +305,8 @@ class SimulationSource:
             passes = [one for one in self.machine.passes if one.end <= ended][-len(self.machine.slub.caches) :]
             self._defrag = convert_request.defrag_report(passes) if passes else None
         self._fresh = True
-        self._notice = "" if self.play.guided else f"{moment.say} {self.play.told}".strip()
+        # In a guided run the words are in the bar below the line: the line has what came of them.
+        self._notice = self.play.told if self.play.guided else f"{moment.say} {self.play.told}".strip()
         if self.play.guided:
             self._moment_ops = self.machine.ops
             self._state = "paused"

@@ -110,7 +110,8 @@ def test_the_map_in_a_drawing_is_the_map(qtbot: QtBot, busy: MainWindow, out: Pa
     busy.export_picture(busy.docks.all["heatmap"])
     finished(qtbot, busy)
     images = list(ElementTree.parse(out / "a.svg").getroot().iter("{http://www.w3.org/2000/svg}image"))
-    data = images[0].attrib["{http://www.w3.org/1999/xlink}href"].partition("base64,")[2]
+    largest = max(images, key=lambda one: float(one.attrib["width"]))  # the others are icons of its buttons
+    data = largest.attrib["{http://www.w3.org/1999/xlink}href"].partition("base64,")[2]
     inside = QImage.fromData(base64.b64decode(data))
     assert before is not None
     assert inside.convertToFormat(QImage.Format.Format_RGB32) == before.convertToFormat(QImage.Format.Format_RGB32)

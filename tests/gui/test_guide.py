@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.main_window import MainWindow, Scenario
@@ -17,6 +18,7 @@ from memviz.snapshot import Guide
 from memviz.sources.base import Run
 from memviz.sources.simulation import SimulationSource
 from tests.gui.clients import PlayedClient
+from tests.gui.screen import wheel
 from tests.gui.synthetic import snapshot
 
 ON_THE_WAY = Guide(0, 2, "", "", "", 0, 100)
@@ -75,6 +77,39 @@ def test_n_goes_on_and_the_last_stop_ends_it(qtbot: QtBot, tour: tuple[MainWindo
     client.sent.clear()
     window.actions_by_name["next_stop"].trigger()
     assert client.sent == []
+
+
+def test_next_keeps_the_keys_from_stop_to_stop(qtbot: QtBot, tour: tuple[MainWindow, PlayedClient]) -> None:
+    """They went to the menu button, and the second Return opened the menu."""
+    window, client = tour
+    arrive(window, client, FIRST, 100)
+    window.guide.next.setFocus()
+    qtbot.keyClick(window.guide.next, Qt.Key.Key_Return)
+    arrive(window, client, FIRST, 150, "running")
+    assert QApplication.focusWidget() is window.guide
+    arrive(window, client, FIRST._replace(step=2, steps=3), 200)
+    assert QApplication.focusWidget() is window.guide.next
+    arrive(window, client, LAST, 300)
+    qtbot.keyClick(window.guide, Qt.Key.Key_Tab)
+    assert QApplication.focusWidget() is window.guide.leave
+
+
+def test_no_other_scenario_is_opened_in_passing(qtbot: QtBot, tour: tuple[MainWindow, PlayedClient]) -> None:
+    """By the wheel, by a letter, or by an arrow: there and back the tour was over."""
+    window, _ = tour
+    chooser = window.top_bar.scenarios
+    window.top_bar.set_scenarios([("t", "T"), ("n", "Network"), ("u", "Updatedb")], "t")
+    opened: list[str] = []
+    window.top_bar.scenario_chosen.connect(opened.append)
+    chooser.setFocus()
+    wheel(chooser)
+    for key in (Qt.Key.Key_U, Qt.Key.Key_Down):
+        qtbot.keyClick(chooser, key)
+        assert (opened, chooser.currentText()) == ([], "T")
+    assert chooser.view().isVisible(), "an arrow opens the list"
+    qtbot.keyClick(chooser.view(), Qt.Key.Key_Down)
+    qtbot.keyClick(chooser.view(), Qt.Key.Key_Return)
+    assert opened == ["n"]
 
 
 def test_a_run_that_goes_on_by_itself_leaves_the_panel(tour: tuple[MainWindow, PlayedClient]) -> None:
@@ -144,6 +179,7 @@ def test_a_source_stops_at_every_moment_and_reaches_the_same_state() -> None:
         assert guided.snapshot().state == "paused"
         if guide.say == "Three.":
             assert guide.told == "3 of 3 requests of order 4 succeeded (100 %)."
+            assert guided.snapshot().notice == guide.told, "nobody told what came of it"
         if guide.say == "Defragment.":
             assert guided.snapshot().defrag is not None
         if len(stops) < 4:

@@ -14,6 +14,7 @@ from memviz.gui.dialogs import Dialog, HelpDialog, Palette
 from memviz.gui.main_window import MainWindow
 from memviz.gui.panel import PanelDock
 from memviz.kernel.page import PAGE_SHIFT
+from tests.gui.clients import FakeClient
 
 
 def walk(qtbot: QtBot, window: MainWindow, steps: int = 400) -> list[QWidget]:
@@ -300,3 +301,19 @@ def test_dialogs_have_names_and_go_with_escape(qtbot: QtBot, window: MainWindow,
     assert nameless(dialog) == []
     qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: not shiboken6.isValid(dialog) or not dialog.isVisible())
+
+
+def test_letters_do_nothing_to_a_run_that_a_page_lies_over(
+    qtbot: QtBot, window: MainWindow, client: FakeClient
+) -> None:
+    window.show_gallery()
+    gallery = window.gallery
+    assert gallery is not None
+    before = len(client.sent)
+    for key in (Qt.Key.Key_R, Qt.Key.Key_D, Qt.Key.Key_C):
+        qtbot.keyClick(QApplication.focusWidget(), key)
+    assert len(client.sent) == before
+    assert gallery.below.text() == "Compact: not while this page lies over the run. Go back to it first."
+    gallery.leave()
+    qtbot.keyClick(window, Qt.Key.Key_R)
+    assert len(client.sent) == before + 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
@@ -184,41 +184,6 @@ def test_moves_in_a_row_are_one(selection: Selection) -> None:
         selection.select_page(pfn)
     selection.back()
     assert selection.now.pfn == -1
-
-
-@pytest.mark.parametrize(("name", "opened"), [("night.memviz", True), ("trace.txt", False)])
-def test_a_file_is_dropped_onto_the_window(
-    window: MainWindow, monkeypatch: pytest.MonkeyPatch, name: str, opened: bool
-) -> None:
-    paths: list[str] = []
-    monkeypatch.setattr(window.recordings, "open", paths.append)
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(f"/data/{name}")])
-    copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    enter = QDragEnterEvent(QPoint(50, 50), copy, data, left, none)
-    window.dragEnterEvent(enter)
-    assert enter.isAccepted()
-    window.show_gallery()
-    window.dropEvent(QDropEvent(QPointF(50, 50), copy, data, left, none))
-    assert paths == ([f"/data/{name}"] if opened else [])
-    if not opened:
-        assert window.status.told.words.startswith("trace.txt is no recording (*.memviz).")
-        assert window.gallery is not None
-        assert window.gallery.below.text() == window.status.told.words, "the start page lies over that line"
-        window.show_gallery()
-        assert window.gallery.below.text().startswith("Choose a scenario")
-
-
-def test_what_is_no_file_cannot_be_dropped(window: MainWindow) -> None:
-    assert window.acceptDrops()
-    data = QMimeData()
-    data.setText("words")
-    enter = QDragEnterEvent(
-        QPoint(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    )
-    enter.ignore()
-    window.dragEnterEvent(enter)
-    assert not enter.isAccepted()
 
 
 def test_every_owner_is_counted(busy: MainWindow) -> None:

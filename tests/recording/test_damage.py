@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memviz.recording.format import RecordingError
+from memviz.recording.format import RecordingError, refuse_foreign
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
 from memviz.snapshot import Snapshot
@@ -192,3 +192,9 @@ def test_a_killed_recording_in_such_a_folder_is_read_from_a_copy(
     monkeypatch.setattr(Reader, "_try", refusing)
     assert read_all(killed, whole[1]) == 5
     assert refused
+
+
+def test_a_file_of_the_kernel_that_says_it_is_empty_is_not_waited_for() -> None:
+    """Whoever reads /proc/kmsg waits for the kernel's next word; the window stood still. All below /proc say so."""
+    with pytest.raises(RecordingError, match=r"^/proc/version is empty"):
+        refuse_foreign(Path("/proc/version"))

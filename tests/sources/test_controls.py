@@ -56,7 +56,7 @@ def test_every_workload_offers_its_turn_and_its_parameters(source: SimulationSou
 
 
 def test_a_workload_that_is_told_to_holds_more(source: SimulationSource) -> None:
-    assert asked(source, "1.hold", "9") == (True, "network 1: hold is 9 from now on.")
+    assert asked(source, "1.hold", "9") == (True, "network 1, bursts in flight, a CPU: 9 from now on.")
     source.play.run(300)
     assert len(source.workloads[1].flight[0]) == 9  # type: ignore[attr-defined]
     assert asked(source, "1.hold", "2")[0]
@@ -67,7 +67,7 @@ def test_a_workload_that_is_told_to_holds_more(source: SimulationSource) -> None
 
 def test_a_weight_of_nothing_stops_a_workload(source: SimulationSource) -> None:
     before = source.workloads[1].flight[0][-1]  # type: ignore[attr-defined]
-    assert asked(source, "1.weight", "0") == (True, "network 1: weight is 0 from now on.")
+    assert asked(source, "1.weight", "0") == (True, "network 1, how often its turn comes: 0 from now on.")
     source.play.run(200)
     assert source.workloads[1].flight[0][-1] == before  # type: ignore[attr-defined]
 

@@ -242,7 +242,7 @@ class _Plan:
         room = budget - 1 - sum(self.needs(child) for child in chosen)
         plain = children[~lively]
         # Children that have children look better with some of them: rather fewer, but whole.
-        each = 1 if not self.tree.children(int(plain[0])).size else 2
+        each = 2 if plain.size and self.tree.children(int(plain[0])).size else 1
         chosen += [int(child) for child in plain[: max(room // each, 0)]]
         return sorted(chosen, key=lambda child: int(np.flatnonzero(children == child)[0]))
 

@@ -61,6 +61,16 @@ def test_any_tree_in_any_width(middle: int, leaves: int, width: int, lively: lis
     assert {row % nodes.size for row in lively} <= shown
 
 
+@pytest.mark.parametrize("leaves", [5, 8, 20])
+def test_something_happens_below_every_one_of_more_than_fit(leaves: int) -> None:
+    """All leaves were just moved, in a narrow panel: there is no plain one to leave out."""
+    nodes = grown(1, leaves)
+    nodes["state"][2:] = NODE_MOVED
+    drawing = tree.draw(nodes, (200.0, 200.0))
+    assert_sound(drawing, nodes)
+    assert len(drawing.boxes) == 2 + min(leaves, tree.MOST_LIVELY)
+
+
 def test_a_tree_that_fits_is_shown_whole_parents_centred_over_children() -> None:
     drawing = tree.draw(grown(2, 2), (750.0, 200.0))
     boxes = {box.row: box for box in drawing.boxes}

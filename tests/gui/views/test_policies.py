@@ -14,7 +14,7 @@ from memviz.gui.theme import Theme
 from memviz.gui.views.policies import PoliciesView
 from memviz.kernel.machine import ORIGINS, POLICIES
 from memviz.snapshot import Control, Snapshot
-from tests.gui.screen import shown
+from tests.gui.screen import shown, wheel
 from tests.gui.synthetic import snapshot
 
 POLICY = (("defrag_mode", "0"), ("xa_nodes", "movable"), ("unheard_of", "7"))
@@ -68,6 +68,17 @@ def test_sliders_ask_for_whole_numbers_and_parts(qtbot: QtBot, view: PoliciesVie
     view.knobs["0.sparse"].slider.setValue(25)
     assert asked == [("0.weight", "3"), ("0.sparse", "0.25")]
     assert view.knobs["0.sparse"].slider.accessibleName() == "file-server: files with holes, part of all"
+
+
+def test_who_scrolls_past_a_slider_changes_nothing(view: PoliciesView) -> None:
+    asked: list[tuple[str, str]] = []
+    view.control_wanted.connect(lambda name, value: asked.append((name, value)))
+    slider = view.knobs["0.weight"].slider
+    wheel(slider)
+    assert (slider.value(), asked) == (8, [])
+    slider.setFocus()
+    wheel(slider)
+    assert len(asked) == 1, "a slider that has the keys is meant"
 
 
 def test_values_that_change_keep_the_widgets(view: PoliciesView) -> None:
