@@ -21,6 +21,7 @@ from PySide6.QtWidgets import QApplication
 
 from benchmarks.figure import Figure
 from memviz.gui.panel import View
+from memviz.gui.render import lanes
 from memviz.gui.render.heatmap_modes import MODES
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -137,12 +138,14 @@ def measure(frames: int, width: int, height: int) -> dict[str, dict[str, float]]
     theme, selection = Theme("dark"), Selection()
     snapshots = instants(frames)
     results: dict[str, dict[str, float]] = {}
-    heatmap = HeatmapView(selection, theme)
+    heatmap, history = HeatmapView(selection, theme), lanes.History()
+    for snapshot in snapshots:
+        history.add(snapshot)
     shapes: list[tuple[View, float, float]] = [
         (heatmap, 0.54, 0.58),
         (SlabGridView(selection, theme), 0.45, 0.2),
         (XArrayTreeView(selection, theme), 0.45, 0.2),
-        (CpuLanesView(selection, theme), 0.45, 0.13),
+        (CpuLanesView(selection, theme, history), 0.45, 0.13),
     ]
     for view, wide, high in shapes:
         view.resize(int(width * wide), int(height * high))

@@ -31,7 +31,7 @@ def make(window: MainWindow) -> list[View]:
         HeatmapView(chosen, theme, window),
         SlabGridView(chosen, theme, window),
         XArrayTreeView(chosen, theme, window),
-        CpuLanesView(chosen, theme, window),
+        CpuLanesView(chosen, theme, session.lanes, window),
         ContiguityView(chosen, theme, window),
         RequestView(chosen, theme, window),
         StoryView(chosen, theme, window),

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
+from memviz.gui.render import lanes
 from memviz.gui.render.event_log import EventLog
 from memviz.gui.render.event_text import Names
 from memviz.gui.render.history import History
@@ -88,6 +89,7 @@ class Session(QObject):
         self.history = History()
         self.series = Series()
         self.log = EventLog()
+        self.lanes = lanes.History()
         self.names = Names()
         self.failure = ""
         """Why there will be no further snapshot, in one sentence; the last one stays."""
@@ -130,6 +132,7 @@ class Session(QObject):
         self.series.clear()
         self.selection.set_range(None)
         self.log.clear()
+        self.lanes.clear()
         self.failure = ""
         self.outcome = None
         self._told = 0
@@ -209,6 +212,7 @@ class Session(QObject):
                 self._figures = known
                 self.series.load(snapshot.past_figures, snapshot.past_requests)
             self.log.add(snapshot.events, snapshot.lost_events)
+            self.lanes.add(snapshot)
             self.names = Names.of(snapshot)
         if snapshot.state == "failed":
             self.failure = snapshot.notice or "The source failed without saying why."

@@ -61,6 +61,21 @@ def test_a_snapshot_that_is_a_little_late_costs_no_whole_redraw(qtbot: QtBot) ->
     session.close()
 
 
+def test_what_cpus_did_is_kept_of_every_snapshot_and_once(client: FakeClient) -> None:
+    """Panels are not shown all of them, and the last one is pulled again and again."""
+    some = [one for one in (client.source.snapshot() for _ in range(4)) if one is not None]
+    wanted = sum(one.lanes.size for one in some)
+    assert wanted
+    played = PlayedClient(some)
+    session = opened(played)
+    for _ in range(6):
+        session.pull()
+    assert session.lanes.segments().size == wanted
+    session.open(lambda: PlayedClient([]))
+    assert session.lanes.empty
+    session.close()
+
+
 def test_a_request_waits_for_its_outcome(qtbot: QtBot, client: FakeClient) -> None:
     session = opened(client)
     session.request(9)

@@ -95,7 +95,7 @@ class History:
 
     def clear(self) -> None:
         """Forget all: another machine, or a jump in time."""
-        self._filled = self._next = 0
+        self._filled = self._next = self.now = 0
         self.marks = []
 
     def add(self, snapshot: Snapshot) -> None:

@@ -58,10 +58,12 @@ class CpuLanesView(View):
     empty: ClassVar[str] = "Nothing is known about CPUs"
     period_ms: ClassVar[int] = 30
 
-    def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, selection: Selection, theme: Theme, history: render.History, parent: QWidget | None = None
+    ) -> None:
         super().__init__(selection, theme, parent)
-        self.history = render.History()
-        self._title_of = ""
+        self.history = history
+        """Of every snapshot, those too that are not shown."""
         self.span: int | None = None
         """Length of the window that the user chose, ns; None: as it suits."""
         self.back = 0
@@ -82,14 +84,7 @@ class CpuLanesView(View):
     # -- what is shown
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Show another instant. Segments are kept while hidden too: they come only once."""
-        if snapshot.title != self._title_of:
-            self._title_of = snapshot.title
-            self.history.clear()
-            self.history.now = 0
-            self.snapshot = None
-        if self.snapshot is None or snapshot.seq != self.snapshot.seq:
-            self.history.add(snapshot)
+        """Show another instant."""
         self.snapshot = snapshot
         self._make_room(snapshot)
         if self.isVisible():

@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 
+from memviz.gui.render.lanes import History
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.cpu_lanes import CHIP_W, LEAST_NOW, LEFT, CpuLanesView, standing_words
@@ -33,14 +34,20 @@ def instant(state: str = "running", **changes: object) -> Snapshot:
     return replace(one, cpus=one.cpus[:2], **changes)  # type: ignore[arg-type]
 
 
+def come(view: CpuLanesView, snapshot: Snapshot) -> None:
+    """A snapshot comes, and it is shown."""
+    view.history.add(snapshot)
+    view.show_snapshot(snapshot)
+
+
 @pytest.fixture
 def view(qtbot: QtBot, selection: Selection, theme: Theme) -> CpuLanesView:
-    view = CpuLanesView(selection, theme)
+    view = CpuLanesView(selection, theme, History())
     qtbot.addWidget(view)
     view.resize(650, 120)
     with qtbot.waitExposed(view):
         view.show()
-    view.show_snapshot(instant())
+    come(view, instant())
     view.span = 100_000
     view.update()
     return view
@@ -83,7 +90,7 @@ def test_the_end_of_a_grace_period_is_a_line_across_all_cpus(view: CpuLanesView)
     events["kind"], events["time"], events["a"] = RCU_GP_END, 30_000, 117
     plain = view.grab().toImage()
     one = instant()
-    view.show_snapshot(replace(one, seq=one.seq + 1, events=events))
+    come(view, replace(one, seq=one.seq + 1, events=events))
     marked = view.grab().toImage()
     x = at(view, 0, 30_000).x()
     changed = [y for y in range(int(2 * view._pitch())) if marked.pixel(x, y) != plain.pixel(x, y)]
@@ -107,7 +114,7 @@ def test_keys_zoom_pan_and_choose_a_cpu(qtbot: QtBot, view: CpuLanesView, select
 def test_standing_tells_what_each_cpu_stands_before(view: CpuLanesView) -> None:
     running = view._lanes_width()
     one = instant("paused")
-    view.show_snapshot(replace(one, seq=one.seq + 1))
+    come(view, replace(one, seq=one.seq + 1))
     assert view._lanes_width() < running
     cpu = Cpu(1, 2, "defrag", "xa_migrate: before the slot is published", ("xa_lock", "slab lock"), True, 1, "")
     assert standing_words(cpu) == (
@@ -119,14 +126,14 @@ def test_what_cpus_stand_before_takes_the_room_that_its_words_need(view: CpuLane
     view.resize(1200, 160)
     one = instant("paused")
     idle = tuple(Cpu(number, 0, "", "idle", (), False, 0, "") for number in range(4))
-    view.show_snapshot(replace(one, seq=one.seq + 1, cpus=idle))
+    come(view, replace(one, seq=one.seq + 1, cpus=idle))
     short = view._lanes_width()
     assert short == 1200 - LEFT - LEAST_NOW
     busy = (idle[0]._replace(label="xa_migrate: before the slot is published", locks=("xa_lock",)), *idle[1:])
-    view.show_snapshot(replace(one, seq=one.seq + 2, cpus=busy))
+    come(view, replace(one, seq=one.seq + 2, cpus=busy))
     long = view._lanes_width()
     assert (1200 - LEFT) / 2 <= long < short
-    view.show_snapshot(replace(one, seq=one.seq + 3, cpus=idle))
+    come(view, replace(one, seq=one.seq + 3, cpus=idle))
     assert view._lanes_width() == long, "lanes that change their scale at every step can't be followed"
 
 
@@ -136,7 +143,7 @@ def test_underscores_are_seen_in_a_low_lane(view: CpuLanesView) -> None:
     view.resize(1200, 40)
     one = instant("paused")
     cpus = tuple(Cpu(number, 0, "", "____" if number == 1 else "", (), False, 0, "") for number in range(2))
-    view.show_snapshot(replace(one, seq=one.seq + 1, cpus=cpus))
+    come(view, replace(one, seq=one.seq + 1, cpus=cpus))
     image = view.grab().toImage()
     left = round(LEFT + view._lanes_width() + 10 + CHIP_W + 8)
     back = image.pixel(left + 60, 20)
@@ -146,23 +153,12 @@ def test_underscores_are_seen_in_a_low_lane(view: CpuLanesView) -> None:
 def test_without_lanes_the_state_of_now_is_shown(view: CpuLanesView, theme: Theme) -> None:
     view.history.clear()
     one = instant()
-    view.show_snapshot(replace(one, seq=one.seq + 1, lanes=np.zeros(0, LANE_DTYPE)))
+    come(view, replace(one, seq=one.seq + 1, lanes=np.zeros(0, LANE_DTYPE)))
     image = view.grab().toImage()
     assert image.pixel(int(LEFT) + 85, int(view._pitch() / 2)) == theme.color("cpu.runs").rgb()
 
 
-def test_a_snapshot_shown_twice_counts_once(view: CpuLanesView) -> None:
-    before = view.history.segments().size
-    view.show_snapshot(view.snapshot)
-    assert view.history.segments().size == before == 4
-
-
-def test_another_scenario_begins_anew(view: CpuLanesView) -> None:
-    view.show_snapshot(instant(title="another", time_ns=7))
-    assert view.history.segments().size == 4
-
-
 def test_nothing_known(view: CpuLanesView) -> None:
-    view.show_snapshot(empty_snapshot())
+    come(view, empty_snapshot())
     assert not view.grab().isNull()
     assert view.header.subtitle == ""
