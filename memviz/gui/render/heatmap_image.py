@@ -95,6 +95,8 @@ class HeatmapImage:
         self._outside: npt.NDArray[np.bool_] | None = None
         self._bytes: dict[str, U8] = {}
         self._words: dict[str, U32] = {}
+        self._drawn: tuple[object, ...] = ()
+        """Palette and background of the picture that there is; empty: there is none of this view."""
 
     def set_view(self, layout: Layout, camera: Camera, width: int, height: int) -> None:
         """Look at ``layout`` through ``camera`` in ``width`` × ``height`` device pixels. Cheap: which page frames are
@@ -118,7 +120,7 @@ class HeatmapImage:
         cells_x, cells_y = -(-layout.tile_w // self.lod.cell_w), -(-layout.tile_h // self.lod.cell_h)
         self._columns = Axis(self.origin_x, tile_w, across, cells_x, self.tile_gap, self.cell_gap, width)
         self._rows = Axis(self.origin_y, tile_h, down, cells_y, self.tile_gap, self.cell_gap, height)
-        self._index_known = None
+        self._index_known, self._drawn = None, ()
 
     @property
     def _index(self) -> Intp:
@@ -171,23 +173,54 @@ class HeatmapImage:
         return ranks
 
     def render(self, pyramid: Pyramid, palette: U32, background: int) -> U32:
-        """The picture, shape (height, width), 0xffRRGGBB. The array is overwritten by the next call."""
+        """The picture, shape (height, width), 0xffRRGGBB. The array is overwritten by the next call, which draws only
+        rows of cells in which something has changed.
+        """
         assert self._columns is not None, "set_view comes first"
         assert self._rows is not None
         ranks = self.ranks(pyramid)
+        wide = self._room_for_words("wide", (ranks.shape[0] + 1, self.width))
+        pixels = self._room_for_words("pixels", (self.height, self.width))
+        drawn = (palette.tobytes(), background)
+        changed = self._changed(ranks) if drawn == self._drawn else None
+        if changed is None:
+            self._widen(ranks, self._outside, palette, background, wide[:-1])
+            wide[-1] = background
+            np.take(wide, self._rows.pixel, axis=0, out=pixels, mode="clip")
+        elif changed.any():
+            outside = self._outside[changed[:-1]] if self._outside is not None else None
+            wide[changed] = self._widen(ranks[changed[:-1]], outside, palette, background)
+            lines = np.flatnonzero(changed[self._rows.pixel])
+            pixels[lines] = wide[self._rows.pixel[lines]]
+        self._drawn = drawn
+        self._bytes["before"] = self._bytes.pop("ranks", ranks)
+        return pixels
+
+    def _changed(self, ranks: U8) -> npt.NDArray[np.bool_] | None:
+        """Which rows of cells differ from those that were drawn last, shape (rows + 1): the last is no row; None: so
+        many that all are drawn.
+        """
+        before = self._bytes.get("before")
+        if before is None or before.shape != ranks.shape:
+            return None
+        differs = self._room_for_bytes("differs", ranks.shape).view(np.bool_)
+        changed = np.zeros(ranks.shape[0] + 1, np.bool_)
+        np.not_equal(ranks, before, out=differs).any(axis=1, out=changed[:-1])
+        return changed if np.count_nonzero(changed) * 2 < changed.size else None
+
+    def _widen(
+        self, ranks: U8, outside: npt.NDArray[np.bool_] | None, palette: U32, background: int, out: U32 | None = None
+    ) -> U32:
+        """Rows of cells as lines of pixels, shape (rows, width)."""
+        assert self._columns is not None
         rows, columns = ranks.shape
         colors = self._room_for_words("colors", ranks.shape)
         np.take(palette, ranks, out=colors, mode="clip")
-        if self._outside is not None:
-            colors[self._outside] = background
+        if outside is not None:
+            colors[outside] = background
         cells = self._room_for_words("cells", (rows, columns + 1))
         cells[:, :-1], cells[:, -1] = colors, background
-        wide = self._room_for_words("wide", (rows + 1, self.width))
-        pixels = self._room_for_words("pixels", (self.height, self.width))
-        np.take(cells, self._columns.pixel, axis=1, out=wide[:-1], mode="clip")
-        wide[-1] = background
-        np.take(wide, self._rows.pixel, axis=0, out=pixels, mode="clip")
-        return pixels
+        return np.take(cells, self._columns.pixel, axis=1, out=out, mode="clip")
 
     def pfn_at(self, pyramid: Pyramid, x: int, y: int) -> int:
         """The page frame that a device pixel shows: of those that share its cell the one of that colour; -1: none."""

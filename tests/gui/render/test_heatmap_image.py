@@ -147,3 +147,26 @@ def test_zooming_about_a_point_keeps_it_there() -> None:
 def test_buffers_are_used_again_while_nothing_moves() -> None:
     image, pyramid, first = shown(Rows(64, 5), np.ones(64, np.uint8), 64, 4)
     assert image.render(pyramid, PALETTE, BACK) is first
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2), st.integers(1, 3), st.data())
+def test_what_is_drawn_over_an_older_picture_is_what_is_drawn_anew(
+    kind: int, changes: int, data: st.DataObject
+) -> None:
+    nr = 4096 + 512 * data.draw(st.integers(0, 3))
+    layout: Layout = (Blocks(nr, 4), Rows(nr, 6), Hilbert(nr))[kind]
+    raw = np.ones(nr, np.uint8)
+    camera = data.draw(st.sampled_from([ALL, Camera(3.0, 0.4, 0.5), Camera(20.0, 0.2, 0.7)]))
+    image, pyramid, _ = shown(layout, raw, 150, 130, camera)
+    for _ in range(changes):
+        for _ in range(data.draw(st.integers(0, 30))):
+            raw[data.draw(st.integers(0, nr - 1))] = data.draw(st.integers(0, 31))
+        pyramid.show(raw)
+        back = data.draw(st.sampled_from([BACK, BACK + 1]))
+        palette = data.draw(st.sampled_from([PALETTE, PALETTE[::-1].copy()]))
+        camera = data.draw(st.sampled_from([camera, camera, camera._replace(x=camera.x + 0.003)]))
+        image.set_view(layout, camera, 150, 130)
+        fresh = HeatmapImage()
+        fresh.set_view(layout, camera, 150, 130)
+        assert np.array_equal(image.render(pyramid, palette, back), fresh.render(pyramid, palette, back))
