@@ -270,7 +270,8 @@ class CompareWindow(Dialog):
         ):
             when = "" if snapshot is None else f", {seconds(snapshot.time_ns)}"
             title.setText(f"{word}: {'' if side is None else side.title}{when}")
-        self.words.setText(self._sentence())
+        left_out = f" {self.maps.left_out}." if self.maps.left_out else ""
+        self.words.setText(f"{self._sentence()}{left_out}")
         self.maps.titles[1].setText(self._headline())
 
     def _headline(self) -> str:
