@@ -42,7 +42,9 @@ class ReadOut(QWidget):
 
     @painted
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The line, cut with … at the right."""
+        """The line, cut with … at the right. Nothing while there is nothing to say: an empty bar looks broken."""
+        if not (self.parts or self._hint or self._note):
+            return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
