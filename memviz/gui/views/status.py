@@ -40,7 +40,7 @@ def told(session: Session) -> Told:
         return Told("…", session.waiting, "info")
     if snapshot is None:
         if session.client is not None:
-            return Told("…", "Starting the source …", "info")
+            return Told("…", "Starting; the first picture comes in a moment …", "info")
         return Told("○", "Nothing is open. Ctrl+N: choose a scenario · Ctrl+O: open a recording.", "muted")
     if session.outcome is not None:
         outcome = session.outcome
