@@ -192,3 +192,13 @@ def test_every_icon_that_is_named_is_there_and_has_the_colour_of_text(theme: The
         image.pixelColor(x, y).name() for x in range(32) for y in range(32) if image.pixelColor(x, y).alpha() == 255
     }
     assert drawn == {theme.color("tone.good").name()}
+
+
+@pytest.mark.parametrize("name", tokens.THEMES)
+@pytest.mark.parametrize("eyes", [NORMAL, DEUTAN, PROTAN], ids=["all colours", "deuteranopia", "protanopia"])
+def test_memory_that_nobody_has_is_told_from_memory_that_nobody_may_have(name: str, eyes: np.ndarray) -> None:
+    """Large areas of three greys; and to some people the page cache is a grey too."""
+    theme = tokens.load(name)
+    for a, b in itertools.combinations(("free", "unknown", "reserved", "page cache"), 2):
+        far = distance(theme.rgb(f"owner.{a}"), theme.rgb(f"owner.{b}"), eyes)
+        assert far > 9, f"{name}: {a} and {b} are only {far:.0f} apart"
