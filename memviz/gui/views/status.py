@@ -50,7 +50,8 @@ def told(session: Session) -> Told:
     if snapshot.state == "ended":
         return Told("■", "The run has ended. F5 starts it again.", "info")
     if snapshot.state == "paused":
-        return Told("❚❚", _PAUSED.get(snapshot.source, _PAUSED["simulation"]), "muted")
+        what = "race" if snapshot.race is not None else snapshot.source
+        return Told("❚❚", _PAUSED.get(what, _PAUSED["simulation"]), "muted")
     if snapshot.source == "linux":
         return Told("▶", "This machine's memory as it is now. Point at a page frame to see whose it is.", "muted")
     if snapshot.source == "playback":
@@ -62,6 +63,7 @@ def told(session: Session) -> Told:
 
 _PAUSED: Final = {
     "simulation": "Paused. Space runs, → does one operation.",
+    "race": "Paused. → takes the next step, ← the last one back, Space goes on by itself.",
     "linux": "The picture stands still, the machine goes on. Space: follow it again.",
     "playback": "The recording stands still. Space plays it, ← and → go instant by instant.",
 }
