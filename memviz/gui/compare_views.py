@@ -130,7 +130,7 @@ class Maps(QWidget):
 
     def legend(self) -> str:
         """What the colours of the map in the middle mean, as rich text."""
-        words = []
+        words = [f"□ {LEGEND[0]}"]  # its colour is hardly one
         for key, text in zip(DIFFERENCE_COLORS[1:], LEGEND[1:], strict=True):
             words.append(f"<span style='color:{self._theme.tokens.hex(key)}'>■</span> {text}")
         return " &nbsp; ".join(words)
@@ -236,7 +236,11 @@ class Curves(QWidget):
 
     def _paint_legend(self, painter: QPainter) -> None:
         painter.setFont(self._theme.font("small"))
-        x = float(_LEFT)
+        painter.setPen(self._theme.color("ui.muted"))
+        title = f"unusable index, order {self.order}"
+        painter.drawText(QRectF(2, 0, self.width(), 18), Qt.AlignmentFlag.AlignVCenter, title)
+        x = 2.0 + painter.fontMetrics().horizontalAdvance(title) + 16
+        room = (self.width() - x) / 2 - 45
         for number, name in enumerate(self.names):
             value = self.value(number)
             words = f"{name}: {value / 1000:.2f}" if value >= 0 else name
@@ -246,7 +250,7 @@ class Curves(QWidget):
             painter.setPen(pen)
             painter.drawLine(QPointF(x, 9), QPointF(x + 22, 9))
             painter.setPen(self._theme.color("ui.text"))
-            width = min(painter.fontMetrics().horizontalAdvance(words), self.width() / 2 - 40)
+            width = min(painter.fontMetrics().horizontalAdvance(words), max(0.0, room))
             words = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideMiddle, int(width) + 1)
             painter.drawText(QRectF(x + 27, 0, width + 4, 18), Qt.AlignmentFlag.AlignVCenter, words)
             x += width + 45
@@ -258,7 +262,7 @@ class DifferenceTable(QTreeWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setAccessibleName("What differs")
-        self.setHeaderLabels(["What differs", "First", "Second", "By"])
+        self.setHeaderLabels(["What differs", "First", "Second", "Change"])
         self.setUniformRowHeights(True)
         self.setAlternatingRowColors(False)
         header = self.header()

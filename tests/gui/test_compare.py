@@ -125,7 +125,7 @@ def test_two_recordings_of_two_policies(qtbot: QtBot, playing: MainWindow, recor
         first, second = one.at(one.find(end)), two.at(two.find(end))
         curves = [reader.past() for reader in (one, two)]
     settled(qtbot, shown, first.time_ns, second.time_ns)
-    assert shown.words.text() == "Policies: xa nodes is movable / fixed."
+    assert shown.words.text() == "Policies that differ (first / second): xa nodes: movable / fixed."
     assert shown.curves.names == ("small.memviz", "fixed.memviz")
     for (times, values), past in zip(shown.curves.curves, curves, strict=True):
         assert times.tolist() == past["time"].tolist()
@@ -228,7 +228,7 @@ def test_both_futures(qtbot: QtBot, playing: MainWindow, recording: Path) -> Non
     with Reader(recording) as reader:
         then = reader.times_of(reader.find(now))[0]
     settled(qtbot, shown, then, now)
-    assert shown.words.text() == "Policies: xa nodes is movable / fixed."
+    assert shown.words.text() == "Policies that differ (first / second): xa nodes: movable / fixed."
     assert now <= last_ns
     assert not shown.sliders[0].isEnabled(), "the recording follows the run"
     shown.close()
