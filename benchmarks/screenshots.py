@@ -289,7 +289,7 @@ def prepared(window: MainWindow, state: str, source: SimulationSource) -> None:
         window.session.set_running(False)
         settle(window)
         return
-    killed = "The background process of memviz was killed by SIGKILL: start the scenario again (F5)."
+    killed = "The background process of memviz was killed by SIGKILL: what you see is its last picture."
     stills: dict[str, Callable[[], Still]] = {
         "loading": lambda: Still(None),
         "failed": lambda: Still(None, killed),

@@ -152,7 +152,7 @@ def test_a_dead_source_is_told_and_its_report_can_be_saved(
     client.die("The background process of memviz was killed by SIGKILL: what you see is its last picture.")
     window.session.pull()
     assert window.status.told.sign == "▲"
-    assert window.status.told.words.startswith("The background process of memviz was killed by SIGKILL")
+    assert window.status.told.words == f"{client.failure} F5 starts it again."
     assert not window.actions_by_name["request"].isEnabled()
     assert window.views[0].snapshot is last
     target = tmp_path / "report.json"

@@ -88,7 +88,7 @@ def test_in_a_race_no_panel_names_a_button_that_is_off(qtbot: QtBot, selection: 
         view = kind(selection, theme)
         qtbot.addWidget(view)
         view.show_snapshot(shot)
-        assert view.hint() == "A case of the race lab is only stepped; a scenario has more: Ctrl+N"
+        assert view.hint() == "A race is only stepped; a scenario has more: Ctrl+N"
 
 
 def test_the_line_at_the_top_says_what_keys_do_to_a_race(lab: MainWindow) -> None:

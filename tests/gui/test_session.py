@@ -272,5 +272,5 @@ def test_a_source_that_dies_takes_the_recording_along_and_that_is_said(qtbot: Qt
     client.die("The background process of memviz was killed by SIGKILL: what you see is its last picture.")
     session.pull()
     assert not session.recording
-    assert told(session).words.endswith("last picture. What was recorded until then is in /r.memviz.")
+    assert told(session).words.endswith("F5 starts it again. What was recorded until then is in /r.memviz.")
     session.close()

@@ -6,7 +6,7 @@ from typing import Final
 
 from memviz.snapshot import Snapshot
 
-RACE_HINT: Final = "A case of the race lab is only stepped; a scenario has more: Ctrl+N"
+RACE_HINT: Final = "A race is only stepped; a scenario has more: Ctrl+N"
 """For panels that otherwise say which button fills them: in the race lab those are off."""
 
 

@@ -35,7 +35,9 @@ def told(session: Session) -> Told:
     if session.failure:
         made = snapshot.recording if snapshot is not None else None
         kept = f" What was recorded until then is in {made.path}." if made is not None and made.active else ""
-        return Told("▲", f"{session.failure}{kept}", "bad")
+        # What a run says of its own end is complete; of a process that is gone somebody has to say what helps.
+        ended = snapshot is not None and snapshot.state == "failed"
+        return Told("▲", f"{session.failure}{'' if ended else ' F5 starts it again.'}{kept}", "bad")
     if session.waiting:
         return Told("…", session.waiting, "info")
     if snapshot is None:
