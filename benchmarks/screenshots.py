@@ -1,4 +1,4 @@
-"""Pictures of the window, the start page, a tour, the dialogs and every panel: in every theme, size, scale and state.
+"""Pictures of the window, what lies over it, a tour, dialogs and every panel: in every theme, size, scale and state.
 
     python -m benchmarks.screenshots OUT [--state normal empty …] [--size 1280x720 …] [--scale 2] [--theme dark light]
 
@@ -9,9 +9,11 @@ than 1 is that of Qt's own QT_SCALE_FACTOR: sizes are then in points, as a deskt
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,15 +28,17 @@ from PySide6.QtWidgets import QApplication
 
 from memviz.gui import dialogs
 from memviz.gui.app import WindowOptions, list_scenarios, make_application
+from memviz.gui.compare import CompareWindow
 from memviz.gui.main_window import MainWindow, Scenario
 from memviz.gui.memory_commands import DROP, SHRINK, RealMachineDialog
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.gui.views.charts import CHARTS, ChartsView
+from memviz.recording.writer import Instant, Writer
 from memviz.recording_state import Playback
 from memviz.snapshot import NODE_MOVED, NODE_RCU, PAST_DTYPE, SLAB_ISOLATED, SLAB_MIGRATING, Snapshot
 from memviz.sources import convert_cpus
-from memviz.sources.base import Command, Pause, Step
+from memviz.sources.base import Command, Defragment, Pause, SetPolicy, Step
 from memviz.sources.race import RaceSource
 from memviz.sources.simulation import SimulationSource
 
@@ -220,6 +224,51 @@ def shoot_pages(window: MainWindow, folder: Path, label: str) -> None:
         dialog.close()
 
 
+def recorded(folder: Path, name: str, policy: str) -> str:
+    """A short recording of a small machine."""
+    source = SimulationSource("aged-file-server", seed=5, memory_mib=64)
+    source.command(1, SetPolicy("xa_nodes", policy))
+    writer = Writer(folder / name, {"title": name, "origin": json.dumps(source.origin())})
+    for number in range(40):
+        source.command(2 + number, Step(256))
+        if number == 30 and policy == "movable":
+            source.command(100, Defragment())  # so that there is something to compare
+        writer.write(Instant(source.snapshot(), number * 33_000_000))
+    writer.finish("finished")
+    return str(folder / name)
+
+
+def waited(done: Callable[[], bool]) -> None:
+    """Let the window go on until that is so; at most some seconds."""
+    until = perf_counter() + 20
+    while not done() and perf_counter() < until:
+        QApplication.processEvents()
+
+
+def shoot_experiment(window: MainWindow, folder: Path, label: str) -> None:
+    """The page of the experiment that memviz brings along."""
+    page = window.experiments.show()
+    waited(lambda: not page.loading.running)
+    settle(window)
+    window.grab().save(str(folder / f"experiment-{label}.png"))
+    page.leave()
+
+
+def shoot_compare(window: MainWindow, folder: Path, label: str) -> None:
+    """Two recordings of two policies, side by side."""
+    with tempfile.TemporaryDirectory() as made:
+        paths = [recorded(Path(made), f"{policy}.memviz", policy) for policy in ("fixed", "movable")]
+        shown = CompareWindow(window, *paths)
+        shown.show()
+        waited(lambda: shown.found is not None)
+        for slider in shown.sliders:
+            slider.setValue(slider.maximum())
+        moved = perf_counter() + 2
+        waited(lambda: perf_counter() > moved)
+        shown.grab().save(str(folder / f"compare-{label}.png"))
+        shown.close()
+
+
 def shoot_tour(window: MainWindow, source: SimulationSource, folder: Path, label: str) -> None:
     """A stop of a guided run."""
     while source.play.arrived is None:
@@ -240,7 +289,7 @@ def prepared(window: MainWindow, state: str, source: SimulationSource) -> None:
         window.session.set_running(False)
         settle(window)
         return
-    killed = "The process that runs the source was killed by SIGKILL: start the scenario again (F5)."
+    killed = "The background process of memviz was killed by SIGKILL: what you see is its last picture."
     stills: dict[str, Callable[[], Still]] = {
         "loading": lambda: Still(None),
         "failed": lambda: Still(None, killed),
@@ -305,6 +354,8 @@ def take(options: argparse.Namespace, scale: float) -> None:
                 shoot(window, options.out, label, (int(width), int(height)))
                 if state == "normal":
                     shoot_pages(window, options.out, label)
+                    shoot_experiment(window, options.out, label)
+                    shoot_compare(window, options.out, label)
             if state == "normal":
                 window.open_scenario("shown", guided=True)
                 shoot_tour(window, guided, options.out, f"{theme_name}-x{scale:g}")

@@ -19,7 +19,7 @@ from memviz.gui.dialogs import Dialog
 from memviz.gui.files import RECORDING_KIND, ask_which
 from memviz.gui.jobs import JobLine
 from memviz.gui.render import tables
-from memviz.gui.render.numbers import seconds
+from memviz.gui.render.numbers import instant, seconds
 
 if TYPE_CHECKING:
     from memviz.gui.main_window import MainWindow
@@ -259,7 +259,7 @@ class CompareWindow(Dialog):
         names, curves, at = [], [], []
         for label, side, snapshot in zip(self.times, self.sides, shown, strict=True):
             time_ns = -1 if snapshot is None else snapshot.time_ns
-            label.setText("–" if time_ns < 0 else f"{time_ns / 1e9:.6f} s")
+            label.setText("–" if time_ns < 0 else f"{instant(time_ns)} s")
             if side is not None:
                 names.append(side.title)
                 curves.append(side.curve)
@@ -270,7 +270,8 @@ class CompareWindow(Dialog):
         ):
             when = "" if snapshot is None else f", {seconds(snapshot.time_ns)}"
             title.setText(f"{word}: {'' if side is None else side.title}{when}")
-        self.words.setText(self._sentence())
+        left_out = f" {self.maps.left_out}." if self.maps.left_out else ""
+        self.words.setText(f"{self._sentence()}{left_out}")
         self.maps.titles[1].setText(self._headline())
 
     def _headline(self) -> str:
@@ -290,8 +291,8 @@ class CompareWindow(Dialog):
             return "The two memories are of different sizes: there is no map of what differs, only the table."
         if not self.found.policies:
             return "The same policies rule on both sides."
-        told = [f"{name.replace('_', ' ')} is {one} / {other}" for name, one, other in self.found.policies]
-        return f"Policies: {', '.join(told)}."
+        told = [f"{name.replace('_', ' ')}: {one} / {other}" for name, one, other in self.found.policies]
+        return f"Policies that differ (first / second): {', '.join(told)}."
 
     # -- taking out
 

@@ -29,6 +29,7 @@ from memviz.gui.render.layout import Blocks
 from memviz.gui.render.numbers import seconds
 from memviz.gui.render.picture import DIFFERENCE_COLORS
 from memviz.gui.render.pyramid import Pyramid
+from memviz.gui.render.shown_end import ShownEnd, end_words
 from memviz.gui.render.tables import PART, Parts, Row, Table
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
@@ -48,6 +49,9 @@ class Maps(QWidget):
         self._theme = theme
         self._following = False
         self._pyramids = [Pyramid() for _ in range(3)]
+        self._ends = (ShownEnd(), ShownEnd())
+        self.left_out = ""
+        """How much of memory the maps show, when that is not all of it."""
         self.maps = [HeatmapMap(selection, theme, pyramid, self) for pyramid in self._pyramids]
         self.titles = [QLabel() for _ in range(3)]
         row = QHBoxLayout(self)
@@ -83,18 +87,35 @@ class Maps(QWidget):
         """Show two instants and what differs in them."""
         one = modes.mode("owner")
         background = 0xFF000000 | self._theme.tokens.rgb("ui.panel")
-        for at, snapshot in ((0, first), (2, second)):
+        ends = self._follow_ends(first, second)
+        for at, snapshot, end in ((0, first, ends[0]), (2, second, ends[1])):
             if snapshot is not None and snapshot.pages.nr:
                 self._pyramids[at].show(one.raw(modes.part(snapshot, 0, snapshot.pages.nr)), one.lut(snapshot))
                 self.maps[at].set_colors(modes.palette(one, self._theme.tokens), background)
-                self._lay_out(at, snapshot.pages.nr)
+                self._lay_out(at, end)
         if found is not None and found.frames is not None:
             self._pyramids[1].show(found.frames)
             colors = [0xFF000000 | self._theme.tokens.rgb(key) for key in DIFFERENCE_COLORS]
             self.maps[1].set_colors(np.array(colors, np.uint32), background)
-            self._lay_out(1, found.frames.size)
+            self._lay_out(1, ends[0])
         else:
             self.maps[1].set_layout(None)
+
+    def _follow_ends(self, first: Snapshot | None, second: Snapshot | None) -> tuple[int, int]:
+        """How far the maps go. Of two memories of one size nothing is left out that is managed in one of them: one
+        place is one page frame on both sides.
+        """
+        sides = (first, second)
+        known = [0 if one is None or not one.pages.nr else one.pages.nr for one in sides]
+        ends = [
+            end.follow(one) if nr and one is not None else 0
+            for end, one, nr in zip(self._ends, sides, known, strict=True)
+        ]
+        if known[0] == known[1]:
+            ends = [max(ends)] * 2
+        words = [end_words(nr, end) for nr, end in zip(known, ends, strict=True) if end < nr]
+        self.left_out = "; ".join(dict.fromkeys(words))
+        return ends[0], ends[1]
 
     def _lay_out(self, at: int, nr: int) -> None:
         """All three alike, so that one place is one page frame."""
@@ -109,7 +130,7 @@ class Maps(QWidget):
 
     def legend(self) -> str:
         """What the colours of the map in the middle mean, as rich text."""
-        words = []
+        words = [f"□ {LEGEND[0]}"]  # its colour is hardly one
         for key, text in zip(DIFFERENCE_COLORS[1:], LEGEND[1:], strict=True):
             words.append(f"<span style='color:{self._theme.tokens.hex(key)}'>■</span> {text}")
         return " &nbsp; ".join(words)
@@ -215,7 +236,11 @@ class Curves(QWidget):
 
     def _paint_legend(self, painter: QPainter) -> None:
         painter.setFont(self._theme.font("small"))
-        x = float(_LEFT)
+        painter.setPen(self._theme.color("ui.muted"))
+        title = f"unusable index, order {self.order}"
+        painter.drawText(QRectF(2, 0, self.width(), 18), Qt.AlignmentFlag.AlignVCenter, title)
+        x = 2.0 + painter.fontMetrics().horizontalAdvance(title) + 16
+        room = (self.width() - x) / 2 - 45
         for number, name in enumerate(self.names):
             value = self.value(number)
             words = f"{name}: {value / 1000:.2f}" if value >= 0 else name
@@ -225,7 +250,7 @@ class Curves(QWidget):
             painter.setPen(pen)
             painter.drawLine(QPointF(x, 9), QPointF(x + 22, 9))
             painter.setPen(self._theme.color("ui.text"))
-            width = min(painter.fontMetrics().horizontalAdvance(words), self.width() / 2 - 40)
+            width = min(painter.fontMetrics().horizontalAdvance(words), max(0.0, room))
             words = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideMiddle, int(width) + 1)
             painter.drawText(QRectF(x + 27, 0, width + 4, 18), Qt.AlignmentFlag.AlignVCenter, words)
             x += width + 45
@@ -237,7 +262,7 @@ class DifferenceTable(QTreeWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setAccessibleName("What differs")
-        self.setHeaderLabels(["What differs", "First", "Second", "By"])
+        self.setHeaderLabels(["What differs", "First", "Second", "Change"])
         self.setUniformRowHeights(True)
         self.setAlternatingRowColors(False)
         header = self.header()

@@ -10,7 +10,18 @@ from typing import Final
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QMenu, QSizePolicy, QSlider, QTableView, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QMenu,
+    QSizePolicy,
+    QSlider,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QTableView,
+    QToolButton,
+    QWidget,
+)
 
 from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
@@ -55,7 +66,28 @@ class Button(QToolButton):
 
 
 class Chooser(QComboBox):
-    """A combo box that keeps the keys that open it and move in it. The wheel chooses nothing in passing."""
+    """A combo box that keeps the keys that open it and move in it. The wheel chooses nothing in passing. What is too
+    long for it ends with …: a style sheet's combo box cuts it in the middle of a letter.
+    """
+
+    def shown_text(self) -> str:
+        """What stands on it: what is chosen, or as much of that as there is room for."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self).width() - 4
+        return self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
+
+    @painted
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """As Qt does, with the text that fits."""
+        painter = QStylePainter(self)
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_text()
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.end()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """What is around it is scrolled; a list that is open scrolls by itself."""

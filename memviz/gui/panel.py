@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, Literal
 
-from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
     QFont,
     QFontMetricsF,
+    QHelpEvent,
     QImage,
     QPainter,
     QPaintEvent,
@@ -20,7 +21,7 @@ from PySide6.QtGui import (
     QPen,
     QTextLayout,
 )
-from PySide6.QtWidgets import QDockWidget, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QLabel, QToolButton, QToolTip, QVBoxLayout, QWidget
 
 from memviz.gui.controls import Button, claims
 from memviz.gui.painting import painted
@@ -91,7 +92,16 @@ class View(QWidget):
         if claims(event, self.own_keys):
             event.accept()
             return True
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            words = self.tip_at(QPointF(event.pos()))
+            if words:
+                QToolTip.showText(event.globalPos(), words, self)
+                return True
         return super().event(event)
+
+    def tip_at(self, at: QPointF) -> str:
+        """What to say beside a pointer that rests there; empty: nothing, or the view's own tool tip."""
+        return ""
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show another instant. Cheap when nothing of what is shown has changed."""

@@ -6,8 +6,8 @@ from html import escape
 from typing import Final
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolTip, QWidget
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QToolTip, QWidget
 
 from memviz.gui.controls import Button
 from memviz.gui.painting import painted
@@ -15,6 +15,8 @@ from memviz.gui.theme import Theme
 
 HEADER_HEIGHT: Final = 34
 MARGIN: Final = 11
+_DROPS: Final = " ▾"
+"""At the end of the text of a button that opens a menu."""
 _RESHAPED: Final = frozenset({QEvent.Type.LayoutRequest, QEvent.Type.StyleChange, QEvent.Type.FontChange})
 """Events after which a header may need another width."""
 
@@ -22,7 +24,8 @@ _RESHAPED: Final = frozenset({QEvent.Type.LayoutRequest, QEvent.Type.StyleChange
 class PanelHeader(QWidget):
     """Title in bold, a muted subtitle that is cut with … when space is short, buttons at the right.
 
-    Text is painted, not put into labels: a subtitle that changes every frame costs no layout.
+    Text is painted, not put into labels: a subtitle that changes every frame costs no layout. Where buttons leave no
+    room for the title, those with words go into a menu, the first one first: what a panel is comes before its choices.
     """
 
     def __init__(self, title: str, theme: Theme, parent: QWidget | None = None) -> None:
@@ -40,6 +43,18 @@ class PanelHeader(QWidget):
         self._row.setContentsMargins(MARGIN, 5, 7, 2)
         self._row.setSpacing(5)
         self._row.addStretch(1)
+        self._folded: list[QToolButton] = []
+        """Buttons that are in the menu, for want of room."""
+        self._rest = Button(self)
+        self._rest.setIcon(theme.icon("menu", "ui.muted"))
+        self._rest.setProperty("lucide", "menu")
+        self._rest.setProperty("flat", True)
+        self._rest.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._rest.setMenu(QMenu(self._rest))
+        self._rest.menu().setToolTipsVisible(True)
+        self._rest.menu().aboutToShow.connect(self._fill_rest)
+        self._rest.hide()
+        self._row.addWidget(self._rest)
 
     @property
     def title(self) -> str:
@@ -52,6 +67,7 @@ class PanelHeader(QWidget):
             self._title = text
             self.setAccessibleName(text)
             self._update_words()
+            self._fold()
 
     @property
     def subtitle(self) -> str:
@@ -104,6 +120,7 @@ class PanelHeader(QWidget):
         """Beside the pointer: all of the subtitle, which may be cut, and what the panel shows."""
         if event.type() in _RESHAPED:
             self._least = None
+            self._fold()
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             words = [f"<b>{escape(self._title)}</b> {escape(self._subtitle)}", escape(self.what)]
             QToolTip.showText(event.globalPos(), "<br>".join(part for part in words if part), self)
@@ -113,8 +130,69 @@ class PanelHeader(QWidget):
     def minimumSizeHint(self) -> QSize:
         """As wide as the buttons and the start of the title."""
         if self._least is None:  # one layout of the window asks a hundred times
-            self._least = QSize(self._row.minimumSize().width() + 40, HEADER_HEIGHT)
+            # Folding changes nothing of it: a dock would be laid out again for a button more or less.
+            self._least = QSize(self._width_of(self._shown()) + 40, HEADER_HEIGHT)
         return self._least
+
+    # -- buttons that there is no room for
+
+    def _shown(self) -> list[QWidget]:
+        """Buttons and choosers that would be seen with room enough, from the left."""
+        items = (self._row.itemAt(i) for i in range(self._row.count()))
+        widgets = (item.widget() for item in items if item is not None)
+        mine = (one for one in widgets if one is not None and one is not self._rest)
+        return [one for one in mine if not one.isHidden() or one in self._folded]
+
+    def _width_of(self, widgets: list[QWidget]) -> int:
+        """What they and the margins around them take."""
+        margins = self._row.contentsMargins()
+        widths = [max(one.sizeHint().width(), one.minimumWidth()) + self._row.spacing() for one in widgets]
+        return margins.left() + margins.right() + sum(widths)
+
+    def _fold(self) -> None:
+        """Put as many buttons into the menu as the title needs, and no more."""
+        shown = self._shown()
+        words = [one for one in shown if isinstance(one, QToolButton) and one.text()]
+        title = QFontMetricsF(self._theme.font("title")).horizontalAdvance(self._title) + 8
+        folded: list[QToolButton] = []
+        while len(folded) < len(words):
+            left = [one for one in shown if one not in folded]
+            if self._width_of([*left, self._rest] if folded else left) + title <= self.width():
+                break
+            folded.append(words[len(folded)])
+        if len(folded) < 2:
+            folded = []  # a menu of one is no shorter than the button
+        if folded == self._folded:
+            return
+        before, self._folded = self._folded, folded
+        for one in {*before, *folded}:
+            one.setVisible(one not in folded)
+        self._rest.setVisible(bool(folded))
+        self._rest.setToolTip(", ".join(one.text().removesuffix(_DROPS) for one in folded))
+        self._rest.setAccessibleName("Choices of this panel")
+        self.update()
+
+    def _fill_rest(self) -> None:
+        """What is folded, as it is at the moment."""
+        menu = self._rest.menu()
+        menu.clear()
+        for button in self._folded:
+            text = button.text().removesuffix(_DROPS)
+            if button.menu() is not None:
+                button.menu().setTitle(f"{button.accessibleName()}: {text}")
+                menu.addMenu(button.menu())
+                continue
+            action = menu.addAction(text)
+            action.setToolTip(button.toolTip())
+            action.setCheckable(button.isCheckable())
+            action.setChecked(button.isChecked())
+            action.setEnabled(button.isEnabled())
+            action.triggered.connect(button.click)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """More or fewer buttons fit."""
+        self._fold()
+        super().resizeEvent(event)
 
     @painted
     def paintEvent(self, event: QPaintEvent) -> None:

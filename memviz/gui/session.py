@@ -215,7 +215,7 @@ class Session(QObject):
             self.lanes.add(snapshot)
             self.names = Names.of(snapshot)
         if snapshot.state == "failed":
-            self.failure = snapshot.notice or "The source failed without saying why."
+            self.failure = snapshot.notice or "It failed without saying why."
         if self._running_wanted is not None and (snapshot.state == "running") == self._running_wanted:
             self._running_wanted = None
         if snapshot.speed == self._speed_wanted:

@@ -203,18 +203,23 @@ def step_sentence(step: Step) -> str:
     if code == STEP_CHOOSE:
         return f"Of {plural(b, 'partial slab')} {a} are sparse enough; {c} are too dense."
     if code == STEP_ISOLATE:
-        return f"Slab {a:#x} isolated: {b} of {c} objects get a reference; nobody may allocate from it now."
+        held = f"{b} of {c} objects get" if c > 1 else "its only object gets"
+        return f"Slab {a:#x} isolated: {held} a reference; nobody may allocate from it now."
     if code == STEP_REFUSED:
         which = f" (object {c:#x})" if c else ""
         return f"Slab {a:#x} left alone: {REFUSED_NAMES[b]}{which}."
     if code == STEP_MIGRATE:
-        return f"Slab {a:#x}: {b} of {plural(c, 'object')} left it."
+        if b == c:
+            return f"Slab {a:#x}: {'its object' if c == 1 else f'all {c} objects'} left it."
+        return f"Slab {a:#x}: {b or 'none'} of {plural(c, 'object')} left it."
     if code == STEP_BARRIER:
         return f"Waited {microseconds(a)} for RCU callbacks, {plural(b, 'grace period')} long."
     if code == STEP_FREED:
         return f"Slab {a:#x} is empty: {plural(b, 'page')} back to the page allocator."
     if code == STEP_LEFT:
-        return f"Slab {a:#x} keeps {b} of {c} objects: to the tail of the partial list, to be filled up again."
+        return (
+            f"Slab {a:#x} keeps {b} of {plural(c, 'object')}: to the tail of the partial list, to be filled up again."
+        )
     if code == STEP_BLOCKED:
         return f"CPU {b} wanted to free into slab {a:#x} and had to wait {microseconds(c)}."
     if code == STEP_STOP:

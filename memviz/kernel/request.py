@@ -383,6 +383,9 @@ def outcome_of(stage: RequestStage, text: str) -> str:
         parts.append(f"{plural(dropped, 'page')} dropped" if dropped else "nothing dropped")
         parts.append(f"{looked:,} looked at")
     elif stage.name == "compaction" and (figures.get("blocks scanned") or figures.get("blocks skipped")):
+        skipped = figures.get("blocks skipped", 0)
+        if not figures.get("blocks scanned") and not figures.get("pages moved") and not stage.pin_counts:
+            return f"nothing scanned: {plural(skipped, 'block')} skipped on hints"
         pins: list[str] = []
         for who in sorted(stage.pin_counts, key=stage.pin_counts.__getitem__, reverse=True)[:2]:
             count = stage.pin_counts[who]
@@ -395,8 +398,8 @@ def outcome_of(stage: RequestStage, text: str) -> str:
         if figures.get("slabs evacuated"):
             parts.append(f"{plural(figures['slabs evacuated'], 'slab')} evacuated")
         parts.append(f"{plural(figures.get('blocks scanned', 0), 'block')} scanned")
-        if figures.get("blocks skipped"):
-            parts.append(f"{figures['blocks skipped']:,} skipped on hints")
+        if skipped:
+            parts.append(f"{skipped:,} skipped on hints")
         if stage.ok:
             parts.extend(pins)
     elif stage.name == "compaction" and figures.get("deferred"):

@@ -229,7 +229,7 @@ class HostClient:
             how = f"was killed by {name}"
         else:
             how = f"ended by itself with exit code {code}"
-        self.failure = f"The process that runs the source {how}: what you see is its last picture."
+        self.failure = f"The background process of memviz {how}: what you see is its last picture."
         said = os.pread(self._stderr, MESSAGE_MAX, max(0, os.fstat(self._stderr).st_size - MESSAGE_MAX))
         self.report += f"{self.failure}\n{said.decode(errors='replace')}"
         return True

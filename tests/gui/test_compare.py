@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,18 @@ from pytestqt.qtbot import QtBot
 from memviz.analysis.difference import difference
 from memviz.gui import export
 from memviz.gui.compare import STEPS, CompareWindow
+from memviz.gui.compare_views import Maps
 from memviz.gui.controls import Button
 from memviz.gui.jobs import Progress
 from memviz.gui.main_window import MainWindow
+from memviz.gui.render.shown_end import GRAIN
+from memviz.kernel.page import OWNER_UNKNOWN
 from memviz.recording.reader import Reader
 from memviz.recording.writer import Instant, Writer
+from memviz.snapshot import Snapshot
 from memviz.sources.base import SetPolicy, Step
 from memviz.sources.simulation import SimulationSource
+from tests.gui.synthetic import SyntheticSource
 from tests.gui.test_recordings import PATIENCE_MS, playing, recording
 
 __all__ = ["playing", "recording"]
@@ -119,7 +125,7 @@ def test_two_recordings_of_two_policies(qtbot: QtBot, playing: MainWindow, recor
         first, second = one.at(one.find(end)), two.at(two.find(end))
         curves = [reader.past() for reader in (one, two)]
     settled(qtbot, shown, first.time_ns, second.time_ns)
-    assert shown.words.text() == "Policies: xa nodes is movable / fixed."
+    assert shown.words.text() == "Policies that differ (first / second): xa nodes: movable / fixed."
     assert shown.curves.names == ("small.memviz", "fixed.memviz")
     for (times, values), past in zip(shown.curves.curves, curves, strict=True):
         assert times.tolist() == past["time"].tolist()
@@ -222,7 +228,31 @@ def test_both_futures(qtbot: QtBot, playing: MainWindow, recording: Path) -> Non
     with Reader(recording) as reader:
         then = reader.times_of(reader.find(now))[0]
     settled(qtbot, shown, then, now)
-    assert shown.words.text() == "Policies: xa nodes is movable / fixed."
+    assert shown.words.text() == "Policies that differ (first / second): xa nodes: movable / fixed."
     assert now <= last_ns
     assert not shown.sliders[0].isEnabled(), "the recording follows the run"
     shown.close()
+
+
+def test_maps_leave_out_the_end_that_neither_side_manages(qtbot: QtBot, window: MainWindow) -> None:
+    """What one of the two manages is shown on both: one place is one page frame."""
+    maps = Maps(window.selection, window.theme)
+    qtbot.addWidget(maps)
+    maps.resize(900, 300)
+    with qtbot.waitExposed(maps):
+        maps.show()
+
+    def ending_at(end: int) -> Snapshot:
+        one = SyntheticSource(nr_frames=8 * GRAIN).snapshot()
+        owner = one.pages.owner.copy()
+        owner[end:] = OWNER_UNKNOWN
+        return replace(one, pages=replace(one.pages, owner=owner))
+
+    first, second = ending_at(2 * GRAIN), ending_at(4 * GRAIN)
+    maps.show_sides(first, second, difference(first, second))
+    assert [one.layout_.nr for one in maps.maps if one.layout_ is not None] == [4 * GRAIN] * 3
+    assert maps.left_out == "131,072 of 262,144 page frames are shown: nobody manages the last 131,072"
+    whole = ending_at(8 * GRAIN)
+    maps.show_sides(first, whole, difference(first, whole))
+    assert [one.layout_.nr for one in maps.maps if one.layout_ is not None] == [8 * GRAIN] * 3
+    assert maps.left_out == ""

@@ -149,10 +149,10 @@ def test_a_dead_source_is_told_and_its_report_can_be_saved(
     window.session.pull()
     last = window.session.snapshot
     client.report = "Traceback: the last words"
-    client.die("The process that runs the source was killed by SIGKILL: what you see is its last picture.")
+    client.die("The background process of memviz was killed by SIGKILL: what you see is its last picture.")
     window.session.pull()
     assert window.status.told.sign == "▲"
-    assert window.status.told.words.startswith("The process that runs the source was killed by SIGKILL")
+    assert window.status.told.words == f"{client.failure} F5 starts it again."
     assert not window.actions_by_name["request"].isEnabled()
     assert window.views[0].snapshot is last
     target = tmp_path / "report.json"
@@ -427,7 +427,7 @@ def test_nothing_is_shown_before_the_first_snapshot_but_words(qtbot: QtBot, them
     qtbot.addWidget(window)
     window.show()
     window.open_scenario("none")
-    assert window.status.told.words == "Starting the source …"
+    assert window.status.told.words == "Starting; the first picture comes in a moment …"
     assert window.top_bar.source.text == "starting …"
     assert not window.grab().isNull()
 

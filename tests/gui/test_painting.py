@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from memviz.gui.controls import Chooser
 from memviz.gui.main_window import MainWindow
 from memviz.gui.painting import painted
 from memviz.gui.panel import PanelDock, View
@@ -107,3 +108,17 @@ def test_a_panel_that_failed_once_can_be_had_again(qtbot: QtBot, window: MainWin
         dock.view.repaint()
     assert not raised
     assert dock.view.isVisible()
+
+
+def test_a_chooser_that_is_too_narrow_ends_its_words_with_an_ellipsis(qtbot: QtBot, theme: Theme) -> None:
+    theme.apply(QApplication.instance())  # type: ignore[arg-type]
+    chooser = Chooser()
+    qtbot.addWidget(chooser)
+    chooser.addItem("Seven kernel compiles")
+    chooser.resize(400, 28)
+    chooser.show()
+    assert chooser.shown_text() == "Seven kernel compiles"
+    chooser.resize(110, 28)
+    assert chooser.shown_text().endswith("…")
+    assert "Seven kernel compiles".startswith(chooser.shown_text()[:-1].rstrip())
+    assert not chooser.grab().isNull()

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QRectF, Qt
-from PySide6.QtGui import QHelpEvent, QImage, QPainter
-from PySide6.QtWidgets import QApplication, QToolTip
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QImage, QPainter
+from PySide6.QtWidgets import QApplication, QMenu, QToolTip
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.main_window import MainWindow, Scenario
@@ -109,3 +109,38 @@ def test_an_empty_panel_that_is_low_leaves_the_hint_out(theme: Theme, height: in
     back = theme.color("ui.panel").rgb()
     inked = [any(image.pixel(x, y) != back for x in range(image.width())) for y in range(height)]
     assert sum(now and not before for before, now in pairwise([False, *inked])) == lines
+
+
+def test_a_narrow_header_puts_buttons_into_a_menu_before_it_cuts_the_title(qtbot: QtBot, theme: Theme) -> None:
+    header = PanelHeader("Slab occupancy", theme)
+    qtbot.addWidget(header)
+    only = header.add_button("In block", "Only slabs in the pageblock that is selected")
+    only.setCheckable(True)
+    order = header.add_button("Sparsest ▾", "Order of slabs")
+    order.setMenu(QMenu(order))
+    order.menu().aboutToShow.connect(lambda: order.menu().addAction("Fullest"))
+    cache = header.add_button("xa_node ▾", "Slab cache")
+    close = header.add_button("", "Close Slab occupancy", "x")
+    least = header.minimumSizeHint()
+    header.resize(600, header.height())
+    with qtbot.waitExposed(header):
+        header.show()
+    assert all(one.isVisible() for one in (only, order, cache, close))
+    assert not header._rest.isVisible()
+    title = QFontMetricsF(theme.font("title")).horizontalAdvance("Slab occupancy")
+    header.resize(260, header.height())
+    assert header._words_rect().width() >= title
+    assert header._rest.isVisible()
+    assert close.isVisible(), "what has no words takes little room"
+    assert not only.isVisible()
+    assert header.minimumSizeHint() == least
+    header._rest.menu().aboutToShow.emit()
+    entries = header._rest.menu().actions()
+    assert [one.text() for one in entries][:2] == ["In block", "Order of slabs: Sparsest"]
+    entries[0].trigger()
+    assert only.isChecked()
+    entries[1].menu().aboutToShow.emit()
+    assert [one.text() for one in entries[1].menu().actions()] == ["Fullest"]
+    header.resize(600, header.height())
+    assert all(one.isVisible() for one in (only, order, cache, close))
+    assert not header._rest.isVisible()

@@ -10,9 +10,15 @@ from pytestqt.qtbot import QtBot
 
 from memviz.gui.app import WindowOptions, list_races, list_scenarios
 from memviz.gui.main_window import MainWindow, Scenario
+from memviz.gui.selection import Selection
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
+from memviz.gui.views.policies import PoliciesView
+from memviz.gui.views.request import RequestView
+from memviz.gui.views.status import told
+from memviz.gui.views.story import StoryView
 from memviz.races.catalogue import CASES, names
+from memviz.sources.base import Step
 from memviz.sources.race import RaceSource
 from tests.gui.clients import FakeClient
 
@@ -72,3 +78,20 @@ def test_the_window_is_given_every_case_and_can_begin_with_one() -> None:
     _, first = list_scenarios(options)
     assert first == "race-umount"
     assert [one.name for one in list_races(options)] == names()
+
+
+def test_in_a_race_no_panel_names_a_button_that_is_off(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    source = RaceSource("race-reader")
+    source.command(1, Step(3, "point"))
+    shot = source.snapshot()
+    for kind in (RequestView, StoryView, PoliciesView):
+        view = kind(selection, theme)
+        qtbot.addWidget(view)
+        view.show_snapshot(shot)
+        assert view.hint() == "A race is only stepped; a scenario has more: Ctrl+N"
+
+
+def test_the_line_at_the_top_says_what_keys_do_to_a_race(lab: MainWindow) -> None:
+    lab.open_scenario("race-reader")
+    lab.session.pull()
+    assert told(lab.session).words == "Paused. → takes the next step, ← the last one back, Space goes on by itself."

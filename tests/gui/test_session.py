@@ -144,9 +144,9 @@ def test_a_dead_source_leaves_its_last_picture_and_a_sentence(qtbot: QtBot, clie
     session = opened(client)
     session.pull()
     last = session.snapshot
-    client.die("The process that runs the source was killed by SIGKILL.")
+    client.die("The background process of memviz was killed by SIGKILL.")
     session.pull()
-    assert session.failure == "The process that runs the source was killed by SIGKILL."
+    assert session.failure == "The background process of memviz was killed by SIGKILL."
     assert session.snapshot is last
     sent = len(client.sent)
     session.request(9)
@@ -284,8 +284,8 @@ def test_a_source_that_dies_takes_the_recording_along_and_that_is_said(qtbot: Qt
     session = opened(client)
     session.pull()
     assert session.recording
-    client.die("The process that runs the source was killed by SIGKILL: what you see is its last picture.")
+    client.die("The background process of memviz was killed by SIGKILL: what you see is its last picture.")
     session.pull()
     assert not session.recording
-    assert told(session).words.endswith("last picture. What was recorded until then is in /r.memviz.")
+    assert told(session).words.endswith("F5 starts it again. What was recorded until then is in /r.memviz.")
     session.close()

@@ -15,6 +15,7 @@ from shiboken6 import Shiboken
 from memviz import resources
 from memviz.gui.actions import ACTIONS
 from memviz.gui.render import tokens
+from memviz.gui.render.picture import DIFFERENCE_COLORS
 from memviz.gui.style import ROLES, style_sheet
 from memviz.gui.theme import Theme
 from memviz.kernel.page import OWNER_FREE, OWNER_NAMES
@@ -192,3 +193,23 @@ def test_every_icon_that_is_named_is_there_and_has_the_colour_of_text(theme: The
         image.pixelColor(x, y).name() for x in range(32) for y in range(32) if image.pixelColor(x, y).alpha() == 255
     }
     assert drawn == {theme.color("tone.good").name()}
+
+
+@pytest.mark.parametrize("name", tokens.THEMES)
+@pytest.mark.parametrize("eyes", [NORMAL, DEUTAN, PROTAN], ids=["all colours", "deuteranopia", "protanopia"])
+def test_memory_that_nobody_has_is_told_from_memory_that_nobody_may_have(name: str, eyes: np.ndarray) -> None:
+    """Large areas of three greys; and to some people the page cache is a grey too."""
+    theme = tokens.load(name)
+    for a, b in itertools.combinations(("free", "unknown", "reserved", "page cache"), 2):
+        far = distance(theme.rgb(f"owner.{a}"), theme.rgb(f"owner.{b}"), eyes)
+        assert far > 9, f"{name}: {a} and {b} are only {far:.0f} apart"
+
+
+@pytest.mark.parametrize("name", tokens.THEMES)
+@pytest.mark.parametrize("eyes", [NORMAL, DEUTAN, PROTAN], ids=["all colours", "deuteranopia", "protanopia"])
+def test_what_differs_is_told_from_what_differs_otherwise_by_everybody(name: str, eyes: np.ndarray) -> None:
+    """The first only and the second only were blue and violet: one colour to some."""
+    theme = tokens.load(name)
+    for a, b in itertools.combinations(DIFFERENCE_COLORS, 2):
+        far = distance(theme.rgb(a), theme.rgb(b), eyes)
+        assert far > 18, f"{name}: {a} and {b} are only {far:.0f} apart"

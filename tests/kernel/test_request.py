@@ -206,3 +206,12 @@ def test_the_survey_counts_every_range_once(tiny: Any) -> None:
     small = survey(k.mem, k.page_alloc.zones, 4, None)
     assert small.slab_held == 3
     assert small.total > 32 * (seen.total - 1)
+
+
+def test_a_stage_that_looked_at_nothing_says_only_that(tiny: Any) -> None:
+    """Three figures of which two are nothing were cut before the one that tells why."""
+    recorder = RequestRecorder(tiny().page_alloc, 9, GFP_KERNEL)
+    recorder.stage_begin("compaction")
+    recorder.figure("blocks skipped", 29)
+    recorder.stage_end(False, "")
+    assert recorder.stages[0].outcome == "nothing scanned: 29 blocks skipped on hints"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from memviz.kernel.defrag_pass import STEP_ISOLATE, STEP_MIGRATE, step_sentence
 from memviz.kernel.page import OWNER_FREE, OWNER_PCP, OWNER_SLAB
 from memviz.kernel.schedule import RandomScheduler
 from memviz.kernel.slab import OBJ_BUSY
@@ -370,3 +371,13 @@ def test_a_request_waits_for_the_pass_of_somebody_else(seed: int) -> None:
     smp.run(None)
     assert freed == [8]  # one block of eight frames, though the cache was busy when it was asked for
     it.check()
+
+
+def test_the_story_counts_as_people_do() -> None:
+    assert step_sentence((STEP_ISOLATE, 0x200, 1, 1)) == (
+        "Slab 0x200 isolated: its only object gets a reference; nobody may allocate from it now."
+    )
+    assert step_sentence((STEP_ISOLATE, 0x200, 1, 7)).startswith("Slab 0x200 isolated: 1 of 7 objects get")
+    assert step_sentence((STEP_MIGRATE, 0x200, 1, 1)) == "Slab 0x200: its object left it."
+    assert step_sentence((STEP_MIGRATE, 0x200, 7, 7)) == "Slab 0x200: all 7 objects left it."
+    assert step_sentence((STEP_MIGRATE, 0x200, 0, 7)) == "Slab 0x200: none of 7 objects left it."

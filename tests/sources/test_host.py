@@ -140,7 +140,7 @@ def test_killed_host_leaves_last_snapshot_and_a_sentence(client: HostClient, how
     assert snapshot.notice == client.failure
     assert (
         client.failure
-        == f"The process that runs the source was killed by {how.name}: what you see is its last picture."
+        == f"The background process of memviz was killed by {how.name}: what you see is its last picture."
     )
     assert ("Segmentation fault" in client.report) == (how is signal.SIGSEGV)
     assert not client.alive
@@ -152,7 +152,7 @@ def test_killed_host_leaves_last_snapshot_and_a_sentence(client: HostClient, how
 def test_host_that_exits_leaves_its_last_words(client: HostClient) -> None:
     next_snapshot(client)
     client.send(SetPolicy("exit", "3"))
-    assert next_snapshot(client).notice.startswith("The process that runs the source ended by itself with exit code 3:")
+    assert next_snapshot(client).notice.startswith("The background process of memviz ended by itself with exit code 3:")
     assert "about to go" in client.report
 
 

@@ -100,8 +100,10 @@ def age(milliseconds: int) -> str:
 
 
 def lod_words(lod: Lod) -> str:
-    """What a cell stands for, empty when it is one page frame."""
-    return f"a cell is {lod.frames:,} frames, the rarest shows" if lod.frames > 1 else ""
+    """What a cell stands for, empty when it is one page frame. A map that is mostly of a colour that the legend gives
+    5 % looks wrong to whoever does not know that.
+    """
+    return f"a dot is {lod.frames:,} frames and shows the rarest; percentages count all" if lod.frames > 1 else ""
 
 
 class Totals(NamedTuple):

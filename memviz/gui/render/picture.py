@@ -19,7 +19,7 @@ from memviz.gui.render.pyramid import SLICE, Pyramid
 from memviz.snapshot import U8, Snapshot, Structured
 
 _MARGIN: Final = 34
-DIFFERENCE_COLORS: Final = ("owner.unknown", "chart.compaction", "chart.free", "chart.defrag")
+DIFFERENCE_COLORS: Final = ("owner.free", "chart.compaction", "chart.free", "owner.network")
 """Of the codes of ``analysis.difference``: alike, another owner, used in the first only, in the second only."""
 ENDINGS: Final = (".png", ".jpg", ".jpeg", ".svg")
 """What a picture of the window or of a panel is written as: the name says which."""

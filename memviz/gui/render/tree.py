@@ -307,6 +307,19 @@ def _box(node: np.void, row: int, parent: int, place: tuple[float, float, float,
     return Box(row, int(node["addr"]), parent, *place, label or plain, tuple(captions), color, shift == 0)
 
 
+def box_words(node: np.void) -> str:
+    """What is written on a box and what happens to its node, for a pointer that rests on it."""
+    shift, used = int(node["shift"]), int(node["count"])
+    each = "one page" if not shift else f"2^{shift} = {1 << shift:,} pages"
+    lines = [f"A node: {used} of its {SLOTS} slots {'is' if used == 1 else 'are'} in use"]
+    lines.append(f"shift {shift}: each slot stands for {each}")
+    label, _, caption = _LOOK.get(int(node["state"]), ("", "", ""))
+    if caption:
+        lines.append(f"{label.replace(' → new', '')}: {caption}")
+    readers = readers_words(int(node["readers"]))
+    return "\n".join([*lines, readers] if readers else lines)
+
+
 def readers_words(readers: int) -> str:
     """ "◆ reader on CPU 2" from a bitmap of CPUs; empty for none."""
     cpus = [str(cpu) for cpu in range(8) if readers >> cpu & 1]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from memviz.snapshot import Snapshot
+
+RACE_HINT: Final = "A race is only stepped; a scenario has more: Ctrl+N"
+"""For panels that otherwise say which button fills them: in the race lab those are off."""
 
 
 def why_unknown(snapshot: Snapshot | None) -> str:

@@ -7,7 +7,17 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
+from PySide6.QtGui import (
+    QColor,
+    QFontMetrics,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QWheelEvent,
+)
 from PySide6.QtWidgets import QWidget
 
 from memviz.gui.controls import Chooser
@@ -51,6 +61,16 @@ class Curve(NamedTuple):
     times: npt.NDArray[np.int64]
     values: npt.NDArray[np.int16]
     """Thousandths; negative values are gaps."""
+
+
+def outcome_words(good: int, bad: int, metrics: QFontMetrics, width: float) -> str:
+    """What stands above a bar: both counts, in less room the share; of one that is all alike only its sign."""
+    words = f"{count(good)} ✓ {count(bad)} ✗"
+    if metrics.horizontalAdvance(words) <= width:
+        return words
+    if not good or not bad:
+        return "✓" if good else "✗"  # "100 %" is too wide for its column just where there is little room
+    return f"{good * 100 // (good + bad)} %"
 
 
 class ChartsView(View):
@@ -188,7 +208,7 @@ class ChartsView(View):
                 self._paint_curve(painter, curve, number)
             known = max(int(np.count_nonzero(curve.values >= 0)) for curve in curves)
             if known < 2:  # no line yet: an empty chart would look like one of zeros
-                words = "One instant so far: lines begin with the second" if known else "Nothing is known of this here"
+                words = "One instant so far: a line needs two" if known else "Nothing is known of this here"
                 area = self._area()
                 area.setHeight(area.height() / 2)  # between two lines of the grid
                 draw_empty(painter, area, self.theme, words)
@@ -308,9 +328,7 @@ class ChartsView(View):
                 painter.fillRect(QRectF(bar.left(), bar.top(), bar.width(), bar.height() - part), self._fill("failed"))
                 painter.fillRect(QRectF(bar.left(), bar.bottom() - part, bar.width(), part), self._fill("retry"))
                 painter.setPen(self.theme.color("ui.text"))
-                words = f"{count(good)} ✓ {count(bad)} ✗"
-                if painter.fontMetrics().horizontalAdvance(words) > column.width():
-                    words = f"{good * 100 // (good + bad)} %"
+                words = outcome_words(good, bad, painter.fontMetrics(), column.width())
                 painter.drawText(QRectF(column.left(), area.top() - 4, width, 16), _CENTER, words)
             elif refused[order]:
                 painter.setPen(self.theme.color("tone.bad"))

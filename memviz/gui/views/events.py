@@ -30,7 +30,7 @@ from memviz.gui.theme import Theme
 from memviz.kernel import trace
 from memviz.snapshot import EVENT_DTYPE, Snapshot, Structured
 
-_COLUMNS: Final = ("Time, s", "CPU", "Event")
+_COLUMNS: Final = ("Time", "CPU", "Event")
 _ROWS_A_PART: Final = 200
 Index = QModelIndex | QPersistentModelIndex
 
@@ -141,7 +141,7 @@ class EventModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             event = self.event_at(index.row())
             if index.column() == 0:
-                return instant(int(event["time"]))
+                return f"{instant(int(event['time']))} s"
             if index.column() == 1:
                 return f"CPU {int(event['cpu'])}"
             return text_of(int(event["kind"]), arguments_of(event), self.names)
@@ -179,7 +179,7 @@ class EventsView(View):
         self._log = log
         self._known: tuple[int, tuple[tuple[int, str], ...]] = (0, ())
         self._own_pick = False
-        self._time_chars = len("0.000 000")
+        self._time_chars = len("0.000 000 s")
         self.model = EventModel(log, theme, self)
         self.search = SearchLine()
         self.search.setObjectName("event_search")
@@ -266,8 +266,9 @@ class EventsView(View):
         """Put new events on top; whoever has scrolled down keeps what he reads."""
         self.snapshot = snapshot
         self._know(snapshot)
-        if len(instant(snapshot.time_ns)) > self._time_chars:
-            self._time_chars = len(instant(snapshot.time_ns))
+        chars = len(f"{instant(snapshot.time_ns)} s")
+        if chars > self._time_chars:
+            self._time_chars = chars
             self._size_columns(self.table)
         self.model.names = Names.of(snapshot)
         bar = self.table.verticalScrollBar()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLineEdit, QSizePolicy, QWidget
 
 from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
+
+_LEAST_HINT: Final = 180.0
+"""Pixels: where there is less room a hint is left out, not cut."""
 
 
 class ReadOut(QWidget):
@@ -42,7 +47,9 @@ class ReadOut(QWidget):
 
     @painted
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The line, cut with … at the right."""
+        """The line, cut with … at the right. Nothing while there is nothing to say: an empty bar looks broken."""
+        if not (self.parts or self._hint or self._note):
+            return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
@@ -62,12 +69,14 @@ class ReadOut(QWidget):
         # What is known about a page frame needs its room more than the note does, the note more than a hint.
         width = room.width() if self.parts else max(room.width() - beside, 0.0)
         line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
+        if self._note and not self.parts and width < min(_LEAST_HINT, metrics.horizontalAdvance(text)):
+            line = ""  # two words of a hint help nobody
         painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, line)
         room.setLeft(room.left() + metrics.horizontalAdvance(line) + 16)
         painter.setFont(self._theme.font("small"))
         note = painter.fontMetrics().elidedText(self._note, Qt.TextElideMode.ElideRight, int(room.width()))
         if len(note) > 12:
-            painter.setPen(self._theme.color("ui.faint"))
+            painter.setPen(self._theme.color("ui.muted"))
             painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, note)
         painter.end()
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVB
 from memviz.gui.controls import Button, Slider
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
+from memviz.gui.render.unknown import RACE_HINT
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.kernel.machine import ORIGINS, POLICIES
@@ -23,7 +24,7 @@ STEPS: Final = 100
 
 _ACTIONS: Final = (
     "Whether memviz may act upon this machine: compact its memory, shrink and drop caches, ask for a huge page. "
-    "Started with --live --actions it does, and asks before each; otherwise it only reads"
+    "Started with --live \u2060-\u2060-\u2060actions it does, and asks before each; otherwise it only reads"
 )
 """No policy of a kernel, and nothing that a button here could change."""
 
@@ -193,8 +194,16 @@ class PoliciesView(View):
         """Draw why there is nothing."""
         if not self.switches and not self.knobs:
             painter = QPainter(self)
-            self.paint_empty(painter, "A recording and a real machine are as they are")
+            self.paint_empty(painter, self.hint())
             painter.end()
+
+    def hint(self) -> str:
+        """Why there is nothing to switch."""
+        if self.snapshot is None:
+            return ""
+        if self.snapshot.race is not None:
+            return RACE_HINT
+        return "A recording is as it is" if self.snapshot.source == "playback" else "A real machine is as it is"
 
     def _control_wanted(self, name: str, value: str) -> None:
         self._shown = ()  # a source that doesn't want to has said nothing new: its value comes back all the same

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 from memviz.gui.painting import painted
 from memviz.gui.panel import View, wrap
 from memviz.gui.render.anatomy import Anatomy, Row, anatomy
+from memviz.gui.render.unknown import RACE_HINT
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.kernel.page import PAGEBLOCK_ORDER
@@ -70,6 +71,8 @@ class RequestView(View):
     def hint(self) -> str:
         """How there could be a request: not everywhere by a button."""
         source = "" if self.snapshot is None else self.snapshot.source
+        if self.snapshot is not None and self.snapshot.race is not None:
+            return RACE_HINT
         if source == "playback":
             return "None was recorded up to this instant"
         if self.snapshot is not None and dict(self.snapshot.policies).get("actions") == "off":

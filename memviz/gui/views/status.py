@@ -35,12 +35,14 @@ def told(session: Session) -> Told:
     if session.failure:
         made = snapshot.recording if snapshot is not None else None
         kept = f" What was recorded until then is in {made.path}." if made is not None and made.active else ""
-        return Told("▲", f"{session.failure}{kept}", "bad")
+        # What a run says of its own end is complete; of a process that is gone somebody has to say what helps.
+        ended = snapshot is not None and snapshot.state == "failed"
+        return Told("▲", f"{session.failure}{'' if ended else ' F5 starts it again.'}{kept}", "bad")
     if session.waiting:
         return Told("…", session.waiting, "info")
     if snapshot is None:
         if session.client is not None:
-            return Told("…", "Starting the source …", "info")
+            return Told("…", "Starting; the first picture comes in a moment …", "info")
         return Told("○", "Nothing is open. Ctrl+N: choose a scenario · Ctrl+O: open a recording.", "muted")
     if session.outcome is not None:
         outcome = session.outcome
@@ -50,7 +52,8 @@ def told(session: Session) -> Told:
     if snapshot.state == "ended":
         return Told("■", "The run has ended. F5 starts it again.", "info")
     if snapshot.state == "paused":
-        return Told("❚❚", _PAUSED.get(snapshot.source, _PAUSED["simulation"]), "muted")
+        what = "race" if snapshot.race is not None else snapshot.source
+        return Told("❚❚", _PAUSED.get(what, _PAUSED["simulation"]), "muted")
     if snapshot.source == "linux":
         return Told("▶", "This machine's memory as it is now. Point at a page frame to see whose it is.", "muted")
     if snapshot.source == "playback":
@@ -62,6 +65,7 @@ def told(session: Session) -> Told:
 
 _PAUSED: Final = {
     "simulation": "Paused. Space runs, → does one operation.",
+    "race": "Paused. → takes the next step, ← the last one back, Space goes on by itself.",
     "linux": "The picture stands still, the machine goes on. Space: follow it again.",
     "playback": "The recording stands still. Space plays it, ← and → go instant by instant.",
 }

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QTextBrowser, QVBoxLayout, QWidget
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render.numbers import count, duration
+from memviz.gui.render.unknown import RACE_HINT
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.snapshot import DefragReport, Snapshot
@@ -61,6 +62,8 @@ class StoryView(View):
     def hint(self) -> str:
         """How there could be a pass: not everywhere by a button."""
         source = "" if self.snapshot is None else self.snapshot.source
+        if self.snapshot is not None and self.snapshot.race is not None:
+            return RACE_HINT
         told = {
             "playback": "No pass was recorded up to this instant",
             "linux": "Linux does not move slab objects; a scenario shows what that would do: Ctrl+N",

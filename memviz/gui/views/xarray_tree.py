@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 import numpy as np
-from PySide6.QtCore import QElapsedTimer, QEvent, QPointF, QRectF, Qt, QTimer
+from PySide6.QtCore import QElapsedTimer, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import (
     QAction,
     QFontMetricsF,
@@ -38,6 +38,12 @@ ZOOM_STEP: Final = 1.25
 MARK_COLORS: Final = ("chart.compaction", "chart.fast", "chart.failed")
 LARGEST: Final = 1.8
 AUTOMATIC: Final = "Automatic"
+_ARROWS: Final = {
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Down: (0, 1),
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+}
 
 
 class XArrayTreeView(View):
@@ -57,6 +63,9 @@ class XArrayTreeView(View):
     )
     empty: ClassVar[str] = "No XArray to show"
     period_ms: ClassVar[int] = 40
+    own_keys = frozenset(
+        {*_ARROWS, Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus, Qt.Key.Key_0, Qt.Key.Key_Return}
+    )
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)
@@ -402,13 +411,11 @@ class XArrayTreeView(View):
             self.zoom(ZOOM_STEP ** (event.angleDelta().y() / 120), event.position())
         event.accept()
 
-    def event(self, event: QEvent) -> bool:
-        """Arrows belong to the tree while it has the focus."""
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
-            if event.key() in _KEYS and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-                event.accept()
-                return True
-        return super().event(event)
+    def tip_at(self, at: QPointF) -> str:
+        """What stands on the box there, in words: a low panel has no room for a legend."""
+        point = self._to_drawing(at)
+        box = next((box for box in self.drawing.boxes if _rect(box).contains(point)), None)
+        return "" if box is None or self.snapshot is None else render.box_words(self.snapshot.nodes[box.row])
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up: the parent. Down: the first child. Left, right: the neighbour. Return: all children. + - 0: zoom."""
@@ -430,19 +437,3 @@ class XArrayTreeView(View):
 
 def _rect(box: render.Box) -> QRectF:
     return QRectF(box.x, box.y, box.w, box.h)
-
-
-_ARROWS: Final = {
-    Qt.Key.Key_Up: (0, -1),
-    Qt.Key.Key_Down: (0, 1),
-    Qt.Key.Key_Left: (-1, 0),
-    Qt.Key.Key_Right: (1, 0),
-}
-_KEYS: Final = (
-    *_ARROWS,
-    Qt.Key.Key_Plus,
-    Qt.Key.Key_Equal,
-    Qt.Key.Key_Minus,
-    Qt.Key.Key_0,
-    Qt.Key.Key_Return,
-)

@@ -66,7 +66,7 @@ def test_subtitle_and_what_is_a_hundred_per_cent() -> None:
 
 def test_lod_is_told_when_a_cell_is_more_than_a_frame() -> None:
     assert heatmap_text.lod_words(Lod(0, 1, 1)) == ""
-    assert heatmap_text.lod_words(Lod(6, 8, 8)) == "a cell is 64 frames, the rarest shows"
+    assert heatmap_text.lod_words(Lod(6, 8, 8)) == ("a dot is 64 frames and shows the rarest; percentages count all")
 
 
 @pytest.mark.parametrize("layout", [Blocks(1024, 2), Rows(1024, 5)])

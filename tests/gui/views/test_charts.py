@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtGui import QFontMetrics, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -15,7 +15,7 @@ from memviz.gui.render.history import History
 from memviz.gui.render.series import Series
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.charts import CHARTS, ORDERS, ChartsView
+from memviz.gui.views.charts import CHARTS, ORDERS, ChartsView, outcome_words
 from memviz.gui.views.timeline import TimelineView
 from memviz.kernel import trace
 from memviz.snapshot import EVENT_DTYPE
@@ -158,3 +158,12 @@ def test_what_is_less_than_a_percent_is_not_nothing(view: ChartsView) -> None:
     curve = view.curves()[0]
     for thousandths, words in ((0, "0 %"), (3, "<1 %"), (6, "1 %"), (-1, "–")):
         assert view._value_words(curve._replace(values=np.array([thousandths], np.int16))) == words
+
+
+def test_what_stands_above_a_bar_fits_its_column(theme: Theme) -> None:
+    metrics = QFontMetrics(theme.font("small"))
+    room = metrics.horizontalAdvance("12 ✓ 3 ✗")
+    assert outcome_words(12, 3, metrics, room) == "12 ✓ 3 ✗"
+    assert outcome_words(12, 3, metrics, room - 1) == "80 %"
+    assert outcome_words(12, 0, metrics, 20) == "✓"
+    assert outcome_words(0, 3, metrics, 20) == "✗"

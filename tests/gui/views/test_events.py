@@ -52,7 +52,7 @@ def test_events_newest_first_in_words(qtbot: QtBot, selection: Selection, theme:
         fill(log, source, 20)
         view.show_snapshot(source.snapshot())
     assert view.model.rowCount() == 100
-    assert first_row(view) == ["13.008 104", "CPU 0", "RCU: grace period 204 ended, 64 callbacks"]
+    assert first_row(view) == ["13.008 104 s", "CPU 0", "RCU: grace period 204 ended, 64 callbacks"]
     assert view.header.subtitle == "100"
     del tester
 

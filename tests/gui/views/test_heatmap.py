@@ -440,3 +440,18 @@ def test_where_all_is_managed_there_is_nothing_to_leave_out(view: HeatmapView) -
     assert not view.end_action.isEnabled()
     assert view.map.layout_ is not None
     assert view.map.layout_.nr == NR
+
+
+def test_with_nothing_open_there_is_no_empty_bar_below_the_map(
+    qtbot: QtBot, selection: Selection, theme: Theme
+) -> None:
+    view = HeatmapView(selection, theme)
+    qtbot.addWidget(view)
+    view.resize(700, 420)
+    with qtbot.waitExposed(view):
+        view.show()
+    image = view.grab().toImage()
+    bar = view.read_out.geometry()
+    row = bar.center().y()
+    colors = {image.pixelColor(x, row).name() for x in range(bar.left(), bar.right())}
+    assert colors == {theme.color("ui.panel").name()}

@@ -24,7 +24,7 @@ from tests.gui.synthetic import snapshot
         (snapshot(outcomes=(Outcome(1, "request", False, "Order 9 failed."),)), "✗", "Order 9 failed."),
         (snapshot(outcomes=(Outcome(1, "run", True, ""),)), "❚❚", "Paused."),
         (snapshot(state="failed", notice="The run has stopped."), "▲", "The run has stopped."),
-        (snapshot(state="failed"), "▲", "The source failed without saying why."),
+        (snapshot(state="failed"), "▲", "It failed without saying why."),
     ],
 )
 def test_the_most_important_thing_is_said(qtbot: QtBot, shot: Snapshot, sign: str, words: str) -> None:

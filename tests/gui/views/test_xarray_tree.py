@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QHelpEvent
+from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.render import tree as render
@@ -145,3 +146,13 @@ def test_nothing_known(view: XArrayTreeView) -> None:
     assert not view.grab().isNull()
     view.show_snapshot(replace(snapshot(), nodes=np.zeros(0, NODE_DTYPE)))
     assert view._why_empty() == "It has no nodes: its entries fit into its head"
+
+
+def test_what_stands_on_a_box_is_told_beside_the_pointer(qtbot: QtBot, view: XArrayTreeView) -> None:
+    """A low panel has no room for a legend."""
+    view.show_snapshot(wide())
+    at = middle(view, view.drawing.boxes[0])
+    QApplication.sendEvent(view, QHelpEvent(QEvent.Type.ToolTip, at, view.mapToGlobal(at)))
+    assert QToolTip.text() == "A node: 0 of its 64 slots are in use\nshift 6: each slot stands for 2^6 = 64 pages"
+    QToolTip.hideText()
+    assert view.tip_at(QPointF(-5, -5)) == ""
