@@ -53,6 +53,7 @@ class PanelHeader(QWidget):
         self._rest.setMenu(QMenu(self._rest))
         self._rest.menu().setToolTipsVisible(True)
         self._rest.menu().aboutToShow.connect(self._fill_rest)
+        self._rest.setAccessibleName("More choices of this panel")
         self._rest.hide()
         self._row.addWidget(self._rest)
 
@@ -169,7 +170,6 @@ class PanelHeader(QWidget):
             one.setVisible(one not in folded)
         self._rest.setVisible(bool(folded))
         self._rest.setToolTip(", ".join(one.text().removesuffix(_DROPS) for one in folded))
-        self._rest.setAccessibleName("Choices of this panel")
         self.update()
 
     def _fill_rest(self) -> None:

@@ -358,12 +358,14 @@ def bar(used: int, marks: tuple[int, int, int], colors: U32, width: int, height:
 
 
 def info_of(snapshot: Snapshot) -> XArrayInfo | None:
-    """The XArray whose nodes the snapshot holds: the one in focus, or the largest."""
+    """The XArray whose nodes the snapshot holds: the one in focus, or the first: sources list the largest first, by
+    pages. By nodes it can be another, and its name stood above a tree that was not its own.
+    """
     if not snapshot.xarrays:
         return None
     if snapshot.focus.xarray >= 0:
         return next((one for one in snapshot.xarrays if one.id == snapshot.focus.xarray), None)
-    return max(snapshot.xarrays, key=lambda one: (one.nodes, -one.id))
+    return snapshot.xarrays[0]
 
 
 def subtitle(snapshot: Snapshot) -> str:

@@ -16,6 +16,7 @@ from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
 from memviz.gui.views.xarray_tree import XArrayTreeView
 from memviz.snapshot import NODE_DTYPE, NODE_IN_TREE, NODE_MOVED, Snapshot
+from memviz.sources.simulation import SimulationSource
 from tests.gui.synthetic import empty_snapshot, snapshot
 
 
@@ -156,3 +157,14 @@ def test_what_stands_on_a_box_is_told_beside_the_pointer(qtbot: QtBot, view: XAr
     assert QToolTip.text() == "A node: 0 of its 64 slots are in use\nshift 6: each slot stands for 2^6 = 64 pages"
     QToolTip.hideText()
     assert view.tip_at(QPointF(-5, -5)) == ""
+
+
+def test_the_name_is_that_of_the_file_whose_nodes_are_shown(view: XArrayTreeView) -> None:
+    """The largest by pages, as the source has it: of compilers many a file has more nodes and fewer pages."""
+    source = SimulationSource("kernel-compile", memory_mib=64)
+    source.play.run(1250)
+    shot = source.snapshot()
+    view.show_snapshot(shot)
+    assert max(one.nodes for one in shot.xarrays) > shot.nodes.size, "or it shows nothing"
+    named = f"{shot.nodes.size} node{'s' if shot.nodes.size != 1 else ''} "
+    assert named in view.header.subtitle
