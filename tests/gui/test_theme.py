@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 from shiboken6 import Shiboken
@@ -192,3 +193,14 @@ def test_every_icon_that_is_named_is_there_and_has_the_colour_of_text(theme: The
         image.pixelColor(x, y).name() for x in range(32) for y in range(32) if image.pixelColor(x, y).alpha() == 255
     }
     assert drawn == {theme.color("tone.good").name()}
+
+
+@pytest.mark.parametrize("name", tokens.THEMES)
+def test_an_icon_of_what_cannot_be_done_is_fainter_than_any_other(qapp: QApplication, name: str) -> None:
+    icon = Theme(name).icon("skip-back", "ui.muted")
+
+    def strongest(mode: QIcon.Mode) -> int:
+        image = icon.pixmap(16, mode).toImage()
+        return max(image.pixelColor(x, y).alpha() for x in range(16) for y in range(16))
+
+    assert strongest(QIcon.Mode.Disabled) * 2 < strongest(QIcon.Mode.Normal)
