@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTabWidget, QWidget
+from shiboken6 import Shiboken
 
 from memviz.gui.panel import PanelDock, View
 
@@ -102,7 +103,12 @@ class Docks:
         self.all: dict[str, PanelDock] = {view.ident: PanelDock(view, window) for view in views}
         self.arrange()
         for dock in self.all.values():
-            dock.visibilityChanged.connect(self.tab_bars)
+            dock.visibilityChanged.connect(self._name_tab_bars)
+
+    def _name_tab_bars(self) -> None:
+        """Panels come and go; for the last time when the window is deleted, and then there are no bars."""
+        if Shiboken.isValid(self._window):
+            self.tab_bars()
 
     def tab_bars(self) -> list[QTabBar]:
         """Those that switch between panels in one place, with names: Qt makes them as panels are put together."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import QByteArray, QPoint, QSettings, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
+from shiboken6 import Shiboken
 
 from memviz.gui import dialogs
 from memviz.gui.act import key_words
@@ -501,3 +502,14 @@ def test_start_again_says_what_is_no_longer_changed(qtbot: QtBot, window: MainWi
     again.trigger()
     window.session.pull()
     assert window.status.told.words != said, "nothing has been changed since"
+
+
+def test_a_window_that_could_not_be_opened_goes_without_a_word(qtbot: QtBot) -> None:
+    """Its source could not be started: one sentence said so, and two tracebacks of docks followed."""
+    window = MainWindow([], Theme("dark"), Settings(remember=False))
+    window.show()
+    QApplication.processEvents()
+    with qtbot.captureExceptions() as raised:
+        Shiboken.delete(window)
+        QApplication.processEvents()
+    assert raised == []
