@@ -287,8 +287,7 @@ class SimulationSource:
         elif isinstance(command, Compact):
             return f"Compaction of all zones has moved {machine.compact():,} pages."
         elif isinstance(command, SetPolicy):
-            machine.set_policy(command.name, command.value)
-            return f"{command.name} is {command.value} from now on."
+            return controls.switch(machine, command.name, command.value)
         elif isinstance(command, SetWorkload):
             return controls.turn(machine, self.workloads, command.name, command.value)
         return ""
