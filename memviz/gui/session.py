@@ -311,9 +311,10 @@ class Session(QObject):
         """Ask for a block of ``1 << order`` page frames."""
         self.send(RequestPages(order, GFP_KERNEL), f"Requesting order {order} …")
 
-    def defragment(self) -> None:
+    def defragment(self, slowly: bool = False) -> None:
         """One pass over all movable caches."""
-        self.send(Defragment(), "Defragmenting slabs …")
+        words = "Defragmenting slabs slowly: each object moves in front of your eyes …"
+        self.send(Defragment(slowly=slowly), words if slowly else "Defragmenting slabs …")
 
     def compact(self) -> None:
         """Compact all zones."""
