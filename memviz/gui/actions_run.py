@@ -99,6 +99,16 @@ MEMORY: Final[tuple[Act, ...]] = (
         to_memory=True,
     ),
     Act(
+        "defragment_slowly",
+        "Defragment slabs slowly",
+        "Memory",
+        lambda w: w.memory.defragment(slowly=True),
+        ("Shift+D",),
+        "The same pass in up to twelve seconds: slab for slab and object for object. The run is the same.",
+        to_memory=True,
+        virtual=True,
+    ),
+    Act(
         "compact",
         "Compact",
         "Memory",

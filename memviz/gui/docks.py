@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTabWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTabWidget, QWidget
+from shiboken6 import Shiboken
 
 from memviz.gui.panel import PanelDock, View
 
@@ -53,18 +54,61 @@ class PanelAction(QAction):
         self.setChecked(not dock.isHidden())
 
 
+class Cover(QObject):
+    """Pages that cover the window, and panels that float: those would stand above the pages, so they go while one is
+    there."""
+
+    def __init__(self, docks: Docks, window: QMainWindow) -> None:
+        super().__init__(window)
+        self._docks = docks
+        self._pages: list[QWidget] = []
+        self._put_away: list[PanelDock] = []
+
+    def under(self, page: QWidget) -> None:
+        """``page`` may cover the window from now on."""
+        self._pages.append(page)
+        page.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """A page came or went."""
+        if event.type() in (QEvent.Type.ShowToParent, QEvent.Type.HideToParent):
+            self._look()
+        return False
+
+    def _look(self) -> None:
+        if any(not page.isHidden() for page in self._pages):
+            floating = [one for one in self._docks.all.values() if one.isFloating() and not one.isHidden()]
+            self._put_away += floating
+            for dock in floating:
+                dock.hide()
+        else:
+            self.bring_back()
+
+    def bring_back(self) -> None:
+        """Show them again."""
+        back, self._put_away = self._put_away, []
+        for dock in back:
+            dock.show()
+
+
 class Docks:
     """The docks of ``window`` around ``views``, in the order of the picture in the help."""
 
     def __init__(self, window: QMainWindow, views: Sequence[View]) -> None:
         self._window = window
+        self.cover = Cover(self, window)
         self._away: list[str] = []
         window.setDockNestingEnabled(True)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.all: dict[str, PanelDock] = {view.ident: PanelDock(view, window) for view in views}
         self.arrange()
         for dock in self.all.values():
-            dock.visibilityChanged.connect(self.tab_bars)
+            dock.visibilityChanged.connect(self._name_tab_bars)
+
+    def _name_tab_bars(self) -> None:
+        """Panels come and go; for the last time when the window is deleted, and then there are no bars."""
+        if Shiboken.isValid(self._window):
+            self.tab_bars()
 
     def tab_bars(self) -> list[QTabBar]:
         """Those that switch between panels in one place, with names: Qt makes them as panels are put together."""

@@ -50,6 +50,8 @@ class ExperimentPage(PageParts):
         self.loading.failed.connect(self.show_empty)
         self._unread: Path | None = None
         self._about = ""
+        self._said = ""
+        """What the window has said here while results were on their way."""
         self._estimates: dict[tuple[Group, str, str], Estimate] = {}
         self._connect()
         self.show_empty()
@@ -81,7 +83,7 @@ class ExperimentPage(PageParts):
     def _show_hint(self, title: str, hint: str) -> None:
         """Words in place of all figures."""
         self.results = self.part = None
-        self._about = ""
+        self._about = self._said = ""
         self.title.setText(title)
         self.told.text = ""
         self.hint.setText(hint)
@@ -130,6 +132,8 @@ class ExperimentPage(PageParts):
         finally:
             self.body.setUpdatesEnabled(True)
         self.results, self._unread = results, None
+        if self._said:
+            self.told.text, self._said = self._said, ""
         for button in (self.picture, self.table_button):
             button.setEnabled(True)
         if self.hasFocus() or self.open_button.hasFocus():
@@ -325,16 +329,13 @@ class ExperimentPage(PageParts):
 
     def _mark_row(self) -> None:
         row = self.sorted.mapFromSource(self.model.index(self.policy, 0))
-        selected = self.table.selectionModel()
-        selected.blockSignals(True)
-        self.table.selectRow(row.row())
+        self.table.selectRow(row.row())  # heard by ``_row_chosen``, which has it already
         self.table.scrollTo(row)
-        selected.blockSignals(False)
 
     @Slot(QModelIndex, QModelIndex)
     def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
-        if now.isValid():
-            self.choose_policy(self.sorted.mapToSource(now).row())
+        if now.isValid() and (policy := self.sorted.mapToSource(now).row()) != self.policy:
+            self.choose_policy(policy)
 
     @Slot()
     def _open_run(self) -> None:
@@ -351,8 +352,10 @@ class ExperimentPage(PageParts):
         return tables.in_parts((list(experiment_table.Row._fields), rows))
 
     def tell(self, sentence: str) -> None:
-        """Say something here, until something is chosen: the line where the window says it is covered."""
+        """Say something here, until something is chosen: the line where the window says it is covered. Results that are
+        on their way leave it there."""
         self.told.text = sentence
+        self._said = sentence if self.loading.running else ""
 
     # -- coming and going
 

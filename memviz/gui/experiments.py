@@ -86,6 +86,7 @@ class Experiments(QObject):
             from memviz.gui.experiment_page import ExperimentPage
 
             self.page = page = ExperimentPage(self.window.theme, self.window)
+            self.window.docks.cover.under(page)
             page.open_wanted.connect(self.ask)
             page.run_wanted.connect(self.open_run)
             page.picture_wanted.connect(self.save_picture)

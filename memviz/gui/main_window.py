@@ -351,6 +351,7 @@ class MainWindow(OpensRuns):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout, and end the source."""
+        self.docks.cover.bring_back()  # a layout of before a page came is the one to remember
         self.docks.suit(False)
         choices.remember(self.views, self.settings)
         self.settings.save_layout(self.saveGeometry(), self.saveState(VERSION))

@@ -158,10 +158,10 @@ class MemoryCommands(QObject):
         else:
             self._session.compact()
 
-    def defragment(self) -> None:
+    def defragment(self, slowly: bool = False) -> None:
         """Defragment slabs; a real machine can only shrink a cache."""
         if not self.real:
-            self._session.defragment()
+            self._session.defragment(slowly)
             return
         snapshot = self._session.snapshot
         caches = sorted(snapshot.caches, key=lambda one: -(one.slabs << one.order)) if snapshot is not None else []

@@ -13,11 +13,12 @@ from memviz.gui import drops
 from memviz.gui.gallery import Entry, Gallery
 from memviz.gui.guide import GuideBar
 from memviz.gui.panel import View
-from memviz.gui.session import Client
+from memviz.gui.session import STARTED_AGAIN, Client
 from memviz.gui.settings import Settings
 from memviz.gui.takeout import TakesOut
 from memviz.gui.theme import Theme
 from memviz.gui.transport import TopBar
+from memviz.snapshot import Outcome
 from memviz.sources.base import LIVE
 
 if TYPE_CHECKING:
@@ -87,11 +88,16 @@ class OpensRuns(TakesOut):
         self.open_scenario(name)
 
     def restart(self) -> None:
-        """Start the scenario, or the recording, from its beginning."""
+        """Start the scenario, or the recording, from its beginning: the same run, with nothing turned."""
+        turned = "; ".join(self.session.turned.values())
         if self.again is not None:
             self.again()
         else:
             self.open_scenario(self.scenario, self.guided)
+        if turned:
+            words = f"Started again, with policies and sliders as they were at first. No longer changed: {turned}."
+            self.session.outcome = Outcome(-1, STARTED_AGAIN, True, words)
+            self.session.changed.emit()
 
     def show_gallery(self) -> None:
         """The start page."""
@@ -100,6 +106,7 @@ class OpensRuns(TakesOut):
             others = [self.actions_by_name["experiment"], self.actions_by_name["open_recording"]]
             self.gallery = Gallery(self.theme, entries, others, self)
             self.gallery.chosen.connect(self._card_chosen)
+            self.docks.cover.under(self.gallery)
         self.gallery.can_close = self.session.client is not None
         self.gallery.enter(self.scenario or self.settings.scenario)
 

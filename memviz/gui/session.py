@@ -39,6 +39,8 @@ AGAIN_MS: Final = 4
 that is a little late must not cost a whole redraw."""
 AGAIN: Final = 3
 FAREWELL_MS: Final = 50
+STARTED_AGAIN: Final = "restart"
+"""The command of an outcome that what the source says first does not take the place of."""
 SPEEDS: Final = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 0)
 """Steps of the speed slider, operations a second; 0, the last, is as fast as it can."""
 
@@ -95,6 +97,8 @@ class Session(QObject):
         """Why there will be no further snapshot, in one sentence; the last one stays."""
         self.outcome: Outcome | None = None
         """What became of the last command that tells something."""
+        self.turned: dict[str, str] = {}
+        """Policies and controls of the workload that were changed here, and what each is called."""
         self.trouble = ""
         """What went wrong in the window itself, for the report."""
         self._lost_recording = ""
@@ -135,6 +139,7 @@ class Session(QObject):
         self.lanes.clear()
         self.failure = ""
         self.outcome = None
+        self.turned = {}
         self._told = 0
         self._notice = ""
         self._lost_recording = ""
@@ -221,8 +226,9 @@ class Session(QObject):
         if snapshot.speed == self._speed_wanted:
             self._speed_wanted = None
         if snapshot.notice != self._notice:
+            if self._notice or self.outcome is None or self.outcome.command != STARTED_AGAIN:
+                self.outcome = None  # what the source has to say now is newer
             self._notice = snapshot.notice
-            self.outcome = None  # what the source has to say now is newer
         for outcome in snapshot.outcomes:
             if outcome.number > self._told:
                 self._told = outcome.number
@@ -309,9 +315,10 @@ class Session(QObject):
         """Ask for a block of ``1 << order`` page frames."""
         self.send(RequestPages(order, GFP_KERNEL), f"Requesting order {order} …")
 
-    def defragment(self) -> None:
+    def defragment(self, slowly: bool = False) -> None:
         """One pass over all movable caches."""
-        self.send(Defragment(), "Defragmenting slabs …")
+        words = "Defragmenting slabs slowly: each object moves in front of your eyes …"
+        self.send(Defragment(slowly=slowly), words if slowly else "Defragmenting slabs …")
 
     def compact(self) -> None:
         """Compact all zones."""
@@ -319,10 +326,13 @@ class Session(QObject):
 
     def set_policy(self, name: str, value: str) -> None:
         """Turn a switch of the engine."""
+        self.turned[name] = name
         self.send(SetPolicy(name, value), f"Setting {name} to {value} …")
 
     def set_workload(self, name: str, value: str) -> None:
         """Turn a control of the workload."""
+        known = self.snapshot.controls if self.snapshot is not None else ()
+        self.turned[name] = next((f"{one.who}, {one.title}" for one in known if one.name == name), name)
         self.send(SetWorkload(name, value), f"Setting {name} to {value} …")
 
     def set_speed(self, ops_per_s: int) -> None:

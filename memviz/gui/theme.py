@@ -18,6 +18,8 @@ from memviz.gui.style import ROLES, Restyle, style_sheet
 
 SYSTEM: Final = "system"
 CHOICES: Final = (SYSTEM, *tokens.THEMES)
+OFF_OPACITY: Final = 0.45
+"""Of the icon of what can't be done now: a colour of its own alone is hardly seen on thin lines."""
 
 
 def system_theme() -> str:
@@ -98,12 +100,13 @@ class Theme(QObject):
             if svg is None:
                 svg = self._drawings[name] = resources.read_text(f"icons/lucide/{name}.svg")
             found = QIcon()
-            for key, mode in ((color, QIcon.Mode.Normal), ("ui.faint", QIcon.Mode.Disabled)):
+            for key, mode, opacity in ((color, QIcon.Mode.Normal, 1.0), ("ui.faint", QIcon.Mode.Disabled, OFF_OPACITY)):
                 renderer = QSvgRenderer(QByteArray(svg.replace("currentColor", self.tokens.hex(key)).encode()))
                 for side in (16, 24, 32):  # one and a half and two pixels a point
                     image = QImage(side, side, QImage.Format.Format_ARGB32_Premultiplied)
                     image.fill(0)
                     painter = QPainter(image)
+                    painter.setOpacity(opacity)
                     renderer.render(painter, QRectF(0, 0, side, side))
                     painter.end()
                     found.addPixmap(QPixmap.fromImage(image), mode)

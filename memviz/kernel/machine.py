@@ -334,7 +334,8 @@ class Machine:
             state.update(flat)
         for words in (mem.mapping, mem.index, mem.stamp):
             state.update(memoryview(words).cast("B"))
-        numbers: list[int] = [self.smp.now, self.smp.ops, self.smp.switches, self.trace.seq, self.rcu.gp_seq]
+        seq = self.trace.seq - self.trace.told
+        numbers: list[int] = [self.smp.now, self.smp.ops, self.smp.switches, seq, self.rcu.gp_seq]
         numbers.extend(self.trace.counts)
         for zone in self.page_alloc.zones:
             for per_order in zone.free_area:

@@ -20,7 +20,7 @@ POLICIES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "evacuate": (("batch", "one-by-one"), "the callbacks get all objects of a slab at once, or are called for each"),
     "rcu_wait": (("pass", "slab", "object"), "how often a pass waits (rcu_barrier) until what it moved is really free"),
 }
-"""Switches: the values of each, the first is the default; what it does."""
+"""Switches: the values of each, the first is the default; what it does. Events hold places: only add at ends."""
 
 ORIGINS: Final[dict[str, str]] = {
     "compaction": "Mel Gorman's, Linux 2.6.35. Off: a kernel without CONFIG_COMPACTION.",

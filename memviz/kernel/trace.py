@@ -66,6 +66,10 @@ KERNEL_BUG: Final = 57
 WORKLOAD_PHASE: Final = 60
 FILE_TRUNCATED: Final = 61
 
+# Told: what somebody outside turned.
+POLICY_SET: Final = 62
+WORKLOAD_SET: Final = 63
+
 NAMES: Final[dict[int, str]] = {
     MM_PAGE_ALLOC: "mm_page_alloc",
     MM_PAGE_FREE: "mm_page_free",
@@ -106,6 +110,8 @@ NAMES: Final[dict[int, str]] = {
     KERNEL_BUG: "kernel_bug",
     WORKLOAD_PHASE: "workload_phase",
     FILE_TRUNCATED: "file_truncated",
+    POLICY_SET: "policy_set",
+    WORKLOAD_SET: "workload_set",
 }
 
 # What a, b, c, d hold, per kind. "pfn" fields are page frame numbers and link to the map; "cache" is kmem_cache.id.
@@ -154,6 +160,8 @@ FIELDS: Final[dict[int, tuple[str, ...]]] = {
     KERNEL_BUG: ("rule",),
     WORKLOAD_PHASE: ("phase",),
     FILE_TRUNCATED: ("file", "pages"),
+    POLICY_SET: ("policy", "value", "before"),  # places in POLICIES, and in what the policy may be
+    WORKLOAD_SET: ("control", "value_thousandths", "before_thousandths"),  # control: place in Snapshot.controls
 }
 
 
@@ -165,6 +173,7 @@ class Trace:
         self.bulk_ring: deque[Event] = deque(maxlen=bulk_len)
         self.bulk = False
         self.seq = 0
+        self.told = 0
         self.counts: list[int] = [0] * 64
         self.now = 0  # virtual time, ns: kept here by Smp.advance so that events need no caller's clock
         self.cpu = 0  # who runs: kept here by Smp for the same reason
@@ -174,6 +183,12 @@ class Trace:
         self.seq += 1
         self.counts[kind] += 1
         self.notable.append((self.seq, self.now, self.cpu, kind, a, b, c, d))
+
+    def tell(self, kind: int, a: int, b: int, c: int) -> None:
+        """Record what somebody outside did, on no CPU. The machine did none of it, so its digest leaves this out."""
+        self.seq += 1
+        self.told += 1
+        self.notable.append((self.seq, self.now, -1, kind, a, b, c, 0))
 
     def emit_bulk(self, kind: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> None:
         """Count one bulk event; keep it when somebody asked for the bulk."""

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -55,6 +56,7 @@ CREATE TABLE event (
     kind INTEGER NOT NULL, a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL, d INTEGER NOT NULL
 );
 CREATE INDEX event_marked ON event (kind, time_ns) WHERE kind IN (11, 13, 21, 33, 54, 57);
+CREATE INDEX event_told ON event (kind, time_ns) WHERE kind IN (62, 63);
 CREATE TABLE event_kind (kind INTEGER PRIMARY KEY, name TEXT NOT NULL, a TEXT, b TEXT, c TEXT, d TEXT);
 CREATE VIEW named_event AS
     SELECT id, seq, time_ns, cpu, name, event.a, event.b, event.c, event.d FROM event JOIN event_kind USING (kind);
@@ -89,6 +91,9 @@ MARKED: Final = (
 )
 """Kinds of events that have an index: those that somebody wants to jump to, or sees as a marker."""
 MARKED_SQL: Final = "kind IN (11, 13, 21, 33, 54, 57)"
+TOLD: Final = (trace.POLICY_SET, trace.WORKLOAD_SET)
+"""The same with an index of their own: recordings of before there were such events don't have it."""
+TOLD_SQL: Final = "kind IN (62, 63)"
 
 _PAGE: Final = 8192  # a row of a busy simulation takes one to two KiB: more of them fit without waste than into 4096
 
@@ -103,6 +108,10 @@ class RecordingError(SourceError):
     """What is wrong with a recording, in one sentence that also says what to do."""
 
 
+def _instead(error: OSError) -> str:
+    return "choose a shorter name" if error.errno == errno.ENAMETOOLONG else "choose another folder"
+
+
 def create(path: Path) -> sqlite3.Connection:
     """A new, empty recording in WAL mode. Raises RecordingError when there is such a file, or it can't be written."""
     try:
@@ -111,7 +120,7 @@ def create(path: Path) -> sqlite3.Connection:
     except FileExistsError:
         raise RecordingError(f"{path} exists already: choose another name, or remove it first") from None
     except OSError as error:
-        raise RecordingError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+        raise RecordingError(f"{path} cannot be written: {error.strerror}; {_instead(error)}") from error
     database = sqlite3.connect(path, isolation_level=None)
     try:
         # The tables go into the file itself before anything goes into the log beside it: whatever happens from here

@@ -23,6 +23,8 @@ from memviz.recording.codes import META, disagreement
 from memviz.recording.format import (
     MARKED,
     MARKED_SQL,
+    TOLD,
+    TOLD_SQL,
     RecordingError,
     damaged,
     of_another_build,
@@ -245,15 +247,25 @@ class Inquiry:
 
     def last_events(self, kinds: tuple[int, ...], count: int) -> Structured:
         """The last ``count`` events of each of some ``MARKED`` kinds, in the order of time."""
+        with self._reading():
+            return events_array(sorted(self._last(MARKED_SQL, kinds, count)))
+
+    def last_told(self, count: int) -> Structured:
+        """The last ``count`` changes each of policies and of sliders, in the order of time."""
+        with self._reading():
+            if self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'event_told'").fetchone() is None:
+                return events_array([])  # it is of before there were such events
+            return events_array(sorted(self._last(TOLD_SQL, TOLD, count)))
+
+    def _last(self, indexed: str, kinds: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
         rows: list[tuple[int, ...]] = []
         query = (
-            f"SELECT seq, time_ns, cpu, kind, a, b, c, d FROM event WHERE {MARKED_SQL} AND kind = ? "
+            f"SELECT seq, time_ns, cpu, kind, a, b, c, d FROM event WHERE {indexed} AND kind = ? "
             "ORDER BY time_ns DESC LIMIT ?"
         )
-        with self._reading():
-            for kind in kinds:
-                rows += self._database.execute(query, (kind, count)).fetchall()
-            return events_array(sorted(rows))
+        for kind in kinds:
+            rows += self._database.execute(query, (kind, count)).fetchall()
+        return rows
 
     def past(self, points: int = 4096) -> Structured:
         """Unusable indices over all of the recording, at most ``points`` of them (PAST_DTYPE)."""

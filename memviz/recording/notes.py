@@ -24,6 +24,8 @@ from memviz.recording.format import RecordingError
 
 SUFFIX: Final = ".notes"
 VERSION: Final = 1
+NAME_SHOWN: Final = 40
+"""Characters of a file's name in a sentence."""
 LONGEST: Final = 10_000
 """Characters of a note."""
 
@@ -67,7 +69,10 @@ class Notes:
         """Where the notes are, when that is not beside the recording: in a sentence."""
         if not self._own.exists():
             return ""
-        return f"The folder of {self.recording.name} can't be written to: its notes are in {self._own}."
+        name = self.recording.name
+        if len(name) > NAME_SHOWN:  # or the line of the window would hold the name, and nothing else
+            name = f"{name[: NAME_SHOWN // 2]}…{name[-NAME_SHOWN // 2 :]}"
+        return f"The folder of {name} can't be written to: its notes are in {self._own}."
 
     def load(self) -> bool:
         """Look at the files again, for others may have written. Whether there was something new."""

@@ -104,6 +104,7 @@ class ContinuedSource(SimulationSource):
         elif done.name == "Moments":
             self.first_moments()
         elif done.name in _COMMANDS:
+            arguments.pop("slowly", None)  # nobody watches it again
             super().command(0, msgspec.convert(arguments, _COMMANDS[done.name]))
         else:
             raise RecordingError(f"{self._path} cannot be run again: it holds a command {done.name!r}; update memviz")

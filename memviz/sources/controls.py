@@ -1,4 +1,6 @@
-"""What of a workload can be changed while it runs: how often its turn comes, and parameters that it names."""
+"""What can be changed while a machine runs: its policies, how often a workload's turn comes, and parameters that the
+workload names. Each change is an event of the trace, so that whoever looks back sees when it was.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from memviz.kernel.machine import Machine
+from memviz.kernel.policies import POLICIES
+from memviz.kernel.trace import POLICY_SET, WORKLOAD_SET
 from memviz.snapshot import Control
 from memviz.workload.base import Workload
 
@@ -35,6 +39,17 @@ def label(workloads: Sequence[Workload], number: int) -> str:
     return f"{kind} {same.index(number) + 1}" if len(same) > 1 else kind
 
 
+def switch(machine: Machine, name: str, value: str) -> str:
+    """Turn a policy; what is so from now on, in a sentence. Raises ValueError, one sentence."""
+    before = machine.policies.get(name)
+    machine.set_policy(name, value)
+    if before != value:
+        values = POLICIES[name][0]
+        at = values.index(before) if before is not None else 0
+        machine.trace.tell(POLICY_SET, list(POLICIES).index(name), values.index(value), at)
+    return f"{name} is {value} from now on."
+
+
 def turn(machine: Machine, workloads: Sequence[Workload], name: str, value: str) -> str:
     """Change a control; what is so from now on, in a sentence. Raises ValueError, one sentence."""
     number, _, parameter = name.partition(".")
@@ -46,9 +61,12 @@ def turn(machine: Machine, workloads: Sequence[Workload], name: str, value: str)
         wanted = float(value)
     except ValueError:
         raise ValueError(f"{name} cannot be {value!r}: give a number") from None
+    before = next((one for one in of(machine, workloads) if one.name == name), None)
     if parameter == WEIGHT:
         machine.set_weight(at, int(wanted))
     else:
         workloads[at].control(parameter, wanted)
-    title = next(one.title for one in of(machine, workloads) if one.name == name)
-    return f"{label(workloads, at)}, {title}: {wanted:g} from now on."
+    place, now = next((place, one) for place, one in enumerate(of(machine, workloads)) if one.name == name)
+    if before is not None and before.value != now.value:
+        machine.trace.tell(WORKLOAD_SET, place, round(now.value * 1000), round(before.value * 1000))
+    return f"{label(workloads, at)}, {now.title}: {wanted:g} from now on."

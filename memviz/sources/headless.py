@@ -37,7 +37,14 @@ def run_scenario(
     else:
         source, play = None, Play(scenario, machine, ops=ops)
     story = _Story(play)
-    play.on_moment = story.tell
+    seen = play.on_moment  # a source keeps what a recording tells of passes
+
+    def came(moment: Moment) -> None:
+        if seen is not None:
+            seen(moment)
+        story.tell(moment)
+
+    play.on_moment = came
     with _recording(source, record, recorded) as look:
 
         def worked() -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from memviz.kernel.machine import Machine
 from memviz.scenario import Moment, Scenario
+from memviz.sources import controls
 
 PIECE: Final = 32
 
@@ -116,8 +117,7 @@ class Play:
         if moment.do == "compact":
             return f"Compaction of all zones has moved {machine.compact():,} pages."
         if moment.do == "policy":
-            machine.set_policy(moment.name, moment.value)
-            return f"{moment.name} is {moment.value} from now on."
+            return controls.switch(machine, moment.name, moment.value)
         if moment.do == "contig":
             return self._contig(moment)
         return ""

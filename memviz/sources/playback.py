@@ -12,12 +12,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
 from memviz.kernel import trace
 from memviz.kernel.page import MIGRATETYPE_NAMES, OWNER_NAMES, PAGEBLOCK_ORDER
 from memviz.recording.format import MARKED
 from memviz.recording.reader import Reader
 from memviz.recording_state import Playback
-from memviz.snapshot import Focus, Outcome, PageDetail, Snapshot
+from memviz.snapshot import Focus, Outcome, PageDetail, Snapshot, Structured
 from memviz.sources.base import Command, Jump, Loop, Pause, Rate, Run, Seek, SetFocus, Speed, Step
 from memviz.sources.playback_past import PastFigures
 
@@ -58,7 +60,7 @@ class PlaybackSource:
         self._notice = ""
         self._outcomes: tuple[Outcome, ...] = ()
         self._past = self._reader.past()
-        self._past_events = self._reader.last_events(MARKED, _MARKERS)
+        self._past_events = _merged(self._reader.last_events(MARKED, _MARKERS), self._reader.last_told(_MARKERS))
         self._gaps = self._reader.gaps()
         self._left_out = _joined([*self._reader.gaps("events"), *self._reader.gaps("lanes")])
         self._figures = PastFigures(self._reader)
@@ -259,6 +261,15 @@ class PlaybackSource:
         if found.detail is not None and found.detail.pfn == pfn:
             return found.detail
         return page_detail(found, pfn)
+
+
+def _merged(one: Structured, other: Structured) -> Structured:
+    """Events of both, in their order."""
+    if not other.size:
+        return one
+    found: Structured = np.sort(np.concatenate([one, other]), order="seq")
+    found.flags.writeable = False
+    return found
 
 
 def _joined(gaps: list[tuple[int, int, int]]) -> tuple[tuple[int, int, int], ...]:

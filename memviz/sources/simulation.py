@@ -235,7 +235,8 @@ class SimulationSource:
 
     def _looked_at(self) -> None:
         self._look()
-        self._unhurried.wait()
+        while self._unhurried.wait():
+            self._look()
 
     def close(self) -> None:
         """Nothing is held that the process's end does not give back."""
@@ -249,7 +250,7 @@ class SimulationSource:
             self._write_down(type(command).__name__, command)
         self._busy = True
         if isinstance(command, Defragment):
-            self._unhurried.begin(command.ratio)
+            self._unhurried.begin(command.ratio, command.slowly)
         try:
             sentence = self._do(command)
             ok = not isinstance(command, RequestPages) or self.machine.requests[-1].ok
@@ -287,8 +288,7 @@ class SimulationSource:
         elif isinstance(command, Compact):
             return f"Compaction of all zones has moved {machine.compact():,} pages."
         elif isinstance(command, SetPolicy):
-            machine.set_policy(command.name, command.value)
-            return f"{command.name} is {command.value} from now on."
+            return controls.switch(machine, command.name, command.value)
         elif isinstance(command, SetWorkload):
             return controls.turn(machine, self.workloads, command.name, command.value)
         return ""

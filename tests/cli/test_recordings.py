@@ -379,3 +379,11 @@ def test_notes_are_shown_and_exported(
     code, out, _ = said(capsys, "info", path)
     assert code == 0, "the recording is none the worse for that"
     assert "holds no notes that can be read" in out
+
+
+def test_a_recorded_run_tells_its_passes(recording: tuple[Path, dict]) -> None:
+    path, report = recording
+    assert report["defragmentations"], "its script has one"
+    with Reader(str(path)) as reader:
+        last = reader.at(reader.instants)
+    assert last.defrag is not None, "the timeline marked a pass, and its panel knew of none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from pytestqt.qtbot import QtBot
 
@@ -12,6 +13,7 @@ from memviz.gui.main_window import MainWindow, Scenario
 from memviz.gui.settings import Settings
 from memviz.gui.theme import Theme
 from memviz.kernel.trace import SLAB_MIGRATED
+from memviz.snapshot import NODE_MOVED
 from memviz.sources.base import Pause, Step, simulation
 from memviz.sources.host import HostClient
 
@@ -55,4 +57,25 @@ def test_slabs_come_free_before_the_command_is_over(window: MainWindow, qtbot: Q
     assert session.outcome is not None
     assert session.outcome.ok
     assert window.status.told.words == session.outcome.sentence
+    window.close()
+
+
+def test_slowly_every_node_that_moved_is_seen_published(window: MainWindow, qtbot: QtBot) -> None:
+    session = window.session
+    window.docks.all["slab_grid"].raise_()
+    seen: list[int] = []
+
+    def look() -> None:
+        snapshot = session.snapshot
+        assert snapshot is not None
+        seen.append(int((snapshot.nodes["state"] == NODE_MOVED).sum()))
+
+    qtbot.keyClick(window, Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
+    assert window.status.told.words.startswith("Defragmenting slabs slowly")
+    session.changed.connect(look)
+    qtbot.waitUntil(lambda: session.outcome is not None, timeout=60_000)
+    session.changed.disconnect(look)
+    assert session.outcome is not None
+    assert session.outcome.ok
+    assert sum(1 for moved in seen if moved) >= 2, "nodes stand there as moved, for more than a flash"
     window.close()

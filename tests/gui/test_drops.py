@@ -126,3 +126,19 @@ def test_what_is_no_file_cannot_be_dropped(window: MainWindow) -> None:
         enter.ignore()
         window.dragEnterEvent(enter)
         assert not enter.isAccepted()
+
+
+def test_what_is_said_while_results_are_read_is_there_when_they_are(qtbot: QtBot, window: MainWindow) -> None:
+    path = brought_along()
+    assert path is not None
+    drop(window, path, "/data/day.memviz")
+    page = window.experiments.page
+    assert page is not None
+    qtbot.waitUntil(lambda: not page.loading.running and page.results is not None, timeout=60_000)
+    assert page.told.text.startswith("One file at a time")
+    page.choose_run(1, page.seed)
+    assert page.results is not None
+    assert page.told.text.startswith(page.results.spec.question)
+    drop(window, path)
+    qtbot.waitUntil(lambda: not page.loading.running and page.results is not None, timeout=60_000)
+    assert page.told.text.startswith(page.results.spec.question), "it was about the file of before"

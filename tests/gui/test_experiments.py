@@ -258,6 +258,18 @@ def test_a_dot_that_is_clicked_is_the_run(qtbot: QtBot, page: ExperimentPage) ->
     assert page.table.currentIndex().row() == 0
 
 
+def test_a_click_on_a_dot_tells_the_table_to_paint_both_rows(qtbot: QtBot, page: ExperimentPage) -> None:
+    page.choose_run(1, 1)
+    dot = next(one for one in page.runs.dots if (one.policy, one.seed) == (0, 2))
+    at = page.runs.area.mapViewToScene(QPointF(dot.value, 0.25))
+    with qtbot.waitSignal(page.table.selectionModel().selectionChanged, timeout=0) as told:
+        qtbot.mouseClick(page.runs.viewport(), Qt.MouseButton.LeftButton, pos=page.runs.mapFromScene(at))
+    chosen, left = told.args
+    assert {one.row() for one in chosen.indexes()} == {page.table.currentIndex().row()}
+    assert len({one.row() for one in left.indexes()}) == 1, "the row of before looked chosen until the pointer came"
+    assert (page.policy, page.seed) == (0, 2)
+
+
 def test_rows_and_choosers_choose_as_well(qtbot: QtBot, page: ExperimentPage) -> None:
     page.table.setFocus()
     page.table.selectRow(0)

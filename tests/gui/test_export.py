@@ -157,6 +157,9 @@ def test_the_context_menu_of_a_panel(qtbot: QtBot, busy: MainWindow, out: Path) 
         "Copy as table",
         "Save as table (CSV)…",
     ]
+    menu.actions()[0].trigger()
+    lines = QApplication.clipboard().text().splitlines()
+    assert [line.split(" (")[0] for line in lines[1:]] == [f"order {order}" for order in range(11)], "all that is seen"
     menu.actions()[4].trigger()
     menu.close()
     finished(qtbot, busy)

@@ -11,6 +11,7 @@ from PySide6.QtCore import QByteArray, QPoint, QSettings, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
+from shiboken6 import Shiboken
 
 from memviz.gui import dialogs
 from memviz.gui.act import key_words
@@ -453,3 +454,62 @@ def test_the_panels_fit_into_the_window(qtbot: QtBot, window: MainWindow, size: 
 def test_the_run_button_is_the_action(qtbot: QtBot, window: MainWindow, client: FakeClient) -> None:
     press(qtbot, window, "run")
     assert client.sent[-1] == Run()
+
+
+def test_panels_that_float_go_while_a_page_covers_the_window(qtbot: QtBot, window: MainWindow) -> None:
+    floats, closed = window.docks.all["slab_grid"], window.docks.all["charts"]
+    floats.setFloating(True)
+    closed.setFloating(True)
+    closed.close()
+    window.show_gallery()
+    assert floats.isHidden()
+    window.experiments.show()
+    assert window.gallery is not None
+    window.gallery.leave()
+    assert floats.isHidden(), "the experiment is still there"
+    assert window.experiments.page is not None
+    qtbot.waitUntil(lambda: not window.experiments.page.loading.running, timeout=10_000)
+    qtbot.keyClick(window.experiments.page, Qt.Key.Key_Escape)
+    assert floats.isVisible()
+    assert floats.isFloating()
+    assert closed.isHidden(), "what the user closed stays closed"
+
+
+def test_a_window_closed_under_a_page_remembers_panels_that_float(
+    qtbot: QtBot, window: MainWindow, client: FakeClient
+) -> None:
+    window.docks.all["slab_grid"].setFloating(True)
+    window.show_gallery()
+    window.close()
+    again = MainWindow(window.scenarios, Theme(Settings().theme), Settings())
+    qtbot.addWidget(again)
+    assert not again.docks.all["slab_grid"].isHidden()
+    assert again.docks.all["slab_grid"].isFloating()
+
+
+def test_start_again_says_what_is_no_longer_changed(qtbot: QtBot, window: MainWindow, client: FakeClient) -> None:
+    again = window.actions_by_name["restart"]
+    again.trigger()
+    window.session.pull()
+    assert "No longer changed" not in window.status.told.words
+    window.session.set_policy("defrag_mode", "1")
+    window.session.pull()
+    client.source = SyntheticSource(nr_frames=8192)
+    again.trigger()
+    window.session.pull()
+    said = "Started again, with policies and sliders as they were at first. No longer changed: defrag_mode."
+    assert window.status.told.words == said
+    again.trigger()
+    window.session.pull()
+    assert window.status.told.words != said, "nothing has been changed since"
+
+
+def test_a_window_that_could_not_be_opened_goes_without_a_word(qtbot: QtBot) -> None:
+    """Its source could not be started: one sentence said so, and two tracebacks of docks followed."""
+    window = MainWindow([], Theme("dark"), Settings(remember=False))
+    window.show()
+    QApplication.processEvents()
+    with qtbot.captureExceptions() as raised:
+        Shiboken.delete(window)
+        QApplication.processEvents()
+    assert raised == []

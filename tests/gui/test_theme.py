@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 from shiboken6 import Shiboken
@@ -213,3 +214,14 @@ def test_what_differs_is_told_from_what_differs_otherwise_by_everybody(name: str
     for a, b in itertools.combinations(DIFFERENCE_COLORS, 2):
         far = distance(theme.rgb(a), theme.rgb(b), eyes)
         assert far > 18, f"{name}: {a} and {b} are only {far:.0f} apart"
+
+
+@pytest.mark.parametrize("name", tokens.THEMES)
+def test_an_icon_of_what_cannot_be_done_is_fainter_than_any_other(qapp: QApplication, name: str) -> None:
+    icon = Theme(name).icon("skip-back", "ui.muted")
+
+    def strongest(mode: QIcon.Mode) -> int:
+        image = icon.pixmap(16, mode).toImage()
+        return max(image.pixelColor(x, y).alpha() for x in range(16) for y in range(16))
+
+    assert strongest(QIcon.Mode.Disabled) * 2 < strongest(QIcon.Mode.Normal)

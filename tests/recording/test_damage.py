@@ -21,7 +21,7 @@ from tests.recording.worlds import changed, equal, world
 
 SENTENCE = re.compile(
     r" (is no memviz recording|is cut off|is damaged|is empty|holds no instant|does not exist|is a folder|"
-    r"was recorded by a newer memviz|says that its format)"
+    r"was recorded by (a newer memviz|another build)|says that its format)"
 )
 
 

@@ -87,6 +87,17 @@ def test_a_folder_that_nobody_may_write_to(file: Path, data_folder: Path, monkey
         file.parent.chmod(0o700)
 
 
+def test_a_long_name_does_not_hide_where_the_notes_are(
+    file: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, file.parent)
+    notes = Notes(file.with_name("n" * 230 + ".memviz"))
+    notes.add(7, "kept elsewhere")
+    assert notes.where.startswith(
+        "The folder of " + "n" * 20 + "…" + "n" * 13 + ".memviz can't be written to: its notes"
+    )
+
+
 def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """As the kernel refuses whoever is not root."""
     import tempfile

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memviz.recording.format import RecordingError
+from memviz.recording.format import RecordingError, create
 from memviz.recording.reader import Reader
 from memviz.recording.recorder import SHARE, Recorder
 from memviz.sources.base import Done
@@ -236,3 +236,8 @@ def whole_instants(path: Path) -> int:
         if "holds no instant: its recording ended before the first; record again" in str(error):
             return 0
         raise
+
+
+def test_a_name_that_is_too_long_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="File name too long; choose a shorter name"):
+        create(tmp_path / f"{'n' * 300}.memviz")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from memviz.kernel.trace import POLICY_SET, WORKLOAD_SET
 from memviz.scenario import parse
 from memviz.sources import controls
-from memviz.sources.base import SetWorkload
+from memviz.sources.base import SetPolicy, SetWorkload
 from memviz.sources.simulation import SimulationSource
 
 SCENARIO = """
@@ -95,3 +96,37 @@ def test_somebody_has_to_work(source: SimulationSource) -> None:
     assert asked(source, "1.weight", "0")[0]
     assert asked(source, "2.weight", "0")[0]
     assert asked(source, "0.weight", "0") == (False, "file-server cannot get weight 0: somebody has to work")
+
+
+def told(source: SimulationSource) -> list[tuple[int, ...]]:
+    """Changes that the next Snapshot tells of: CPU, kind, a, b, c."""
+    events = source.snapshot().events
+    found = events[(events["kind"] == POLICY_SET) | (events["kind"] == WORKLOAD_SET)]
+    return [tuple(int(row[name]) for name in ("cpu", "kind", "a", "b", "c")) for row in found]
+
+
+def test_what_is_turned_is_an_event_of_no_cpu(source: SimulationSource) -> None:
+    assert told(source) == [], "what the scenario begins with was turned by nobody"
+    source.command(1, SetPolicy("defrag_mode", "1"))
+    source.command(2, SetPolicy("defrag_mode", "1"))
+    source.command(3, SetPolicy("defrag_mode", "9"))
+    source.command(4, SetWorkload("0.weight", "5"))
+    source.command(5, SetWorkload("0.create", "0.5"))
+    source.command(6, SetWorkload("0.create", "7"))
+    places = [one.name for one in source.snapshot().controls]
+    weight, create = places.index("0.weight"), places.index("0.create")
+    source.command(7, SetPolicy("defrag_mode", "0"))
+    assert told(source) == [(-1, POLICY_SET, 1, 0, 1)]
+    kept = [event[2:7] for event in source.machine.trace.notable if event[3] in (POLICY_SET, WORKLOAD_SET)]
+    assert kept[0] == (-1, POLICY_SET, 1, 1, 0), "asked for again, or for what cannot be, nothing was turned"
+    assert kept[1] == (-1, WORKLOAD_SET, weight, 5000, 3000)
+    assert kept[2][:4] == (-1, WORKLOAD_SET, create, 500)
+    assert len(kept) == 4
+
+
+@pytest.mark.digest
+def test_telling_of_a_change_leaves_the_digest_as_it_is(source: SimulationSource) -> None:
+    before = source.machine.digest()
+    source.machine.trace.tell(POLICY_SET, 1, 1, 0)
+    assert source.machine.digest() == before
+    assert source.machine.trace.seq == source.machine.trace.notable[-1][0]

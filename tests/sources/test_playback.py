@@ -426,3 +426,23 @@ def test_charts_have_all_of_the_recording_from_the_beginning(run: Run1) -> None:
     assert sum(asked) >= 1
     assert found.state == "paused", "nothing was played for that"
     source.close()
+
+
+def test_a_recording_marks_what_was_turned_and_one_of_before_has_nothing_to_mark(scenario: str, tmp_path: Path) -> None:
+    source = RecordedSource(SimulationSource(scenario))
+    path = tmp_path / "turned.memviz"
+    source.command(1, Record(str(path)))
+    source.command(2, Step(200))
+    source.command(3, SetPolicy("defrag_mode", "1"))
+    source.command(4, Step(50))
+    source.advance(0.01)
+    source.close()
+    played = PlaybackSource(str(path))
+    past = played.snapshot().past_events
+    turned = past[past["kind"] == trace.POLICY_SET]
+    assert [(int(row["a"]), int(row["b"]), int(row["c"])) for row in turned] == [(1, 1, 0)]
+    assert np.all(np.diff(past["seq"]) > 0)
+    played.close()
+    old = PlaybackSource("tests/data/recordings/format-2.memviz")
+    assert not np.isin(old.snapshot().past_events["kind"], (trace.POLICY_SET, trace.WORKLOAD_SET)).any()
+    old.close()

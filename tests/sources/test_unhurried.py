@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from memviz.kernel.machine import Machine
+from memviz.kernel.trace import OBJECT_MOVED
 from memviz.scenario import load
-from memviz.sources.unhurried import SHOW_S, STEP_S, Unhurried
+from memviz.sources.unhurried import SHOW_S, SLOW_S, STEP_S, Unhurried
 
 
 @pytest.fixture
@@ -41,16 +42,39 @@ def test_every_slab_has_its_share_of_the_time(machine: Machine, monkeypatch: pyt
 def test_the_run_takes_the_same_course(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memviz.sources.unhurried.time.sleep", lambda seconds: None)
 
-    def digest(unhurried: bool) -> str:
+    def digest(unhurried: bool, slowly: bool = False) -> str:
         machine = load("aged-file-server").machine(seed=7, memory_mib=64)
         machine.run(1000)
         pace = Unhurried(machine)
         machine.smp.watch = pace.wait
         if unhurried:
-            pace.begin(100)
+            pace.begin(100, slowly)
         machine.defragment(ratio=100)
         pace.end()
         machine.run(500)
         return machine.digest()
 
-    assert digest(True) == digest(False)
+    assert digest(True) == digest(False) == digest(True, slowly=True)
+
+
+def test_slowly_every_object_has_its_share(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("memviz.sources.unhurried.time.sleep", slept.append)
+    pace = Unhurried(machine)
+
+    def wait() -> None:
+        while pace.wait():
+            pass
+
+    machine.smp.watch = wait
+    machine.run(1000)
+    moved = machine.trace.counts[OBJECT_MOVED]
+    pace.begin(100, slowly=True)
+    machine.defragment(ratio=100)
+    pace.end()
+    assert machine.trace.counts[OBJECT_MOVED] > moved
+    assert SLOW_S * 0.6 < sum(slept) <= SLOW_S + 1e-9
+    assert max(slept) <= STEP_S
+    assert sum(1 for seconds in slept if seconds) > 20
+    machine.run(200)
+    assert sum(slept) <= SLOW_S + 1e-9

@@ -46,6 +46,7 @@ GROUPS: Final[dict[str, frozenset[int]]] = {
     "Slabs and objects": _kinds(trace.SLAB_NEW, trace.CACHE_SHRINK),
     "RCU, locks, XArray": _kinds(trace.RCU_GP_BEGIN, trace.KERNEL_BUG),
     "Users of memory": _kinds(trace.WORKLOAD_PHASE, trace.FILE_TRUNCATED),
+    "Policies and sliders": _kinds(trace.POLICY_SET, trace.WORKLOAD_SET),
     EVERY_PAGE: BULK,
 }
 """Groups of kinds that the filter offers."""

@@ -11,7 +11,8 @@ from typing import Final
 
 from memviz.gui.render.numbers import count, duration
 from memviz.kernel import trace
-from memviz.kernel.page import OWNER_NAMES, PAGE_SHIFT
+from memviz.kernel.page import MAX_PAGE_ORDER, OWNER_NAMES, PAGE_SHIFT
+from memviz.kernel.policies import POLICIES
 from memviz.snapshot import Snapshot
 
 PFN_FIELDS: Final = ("pfn",)
@@ -24,6 +25,7 @@ class Names:
 
     caches: Mapping[int, str] = field(default_factory=dict)
     xarrays: Mapping[int, str] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
 
     @staticmethod
     def of(snapshot: Snapshot) -> Names:
@@ -31,6 +33,7 @@ class Names:
         return Names(
             {cache.id: cache.name for cache in snapshot.caches},
             {xarray.id: xarray.name for xarray in snapshot.xarrays},
+            tuple(f"{one.who}, {one.title}" for one in snapshot.controls),
         )
 
     def cache(self, number: int) -> str:
@@ -40,6 +43,10 @@ class Names:
     def xarray(self, number: int) -> str:
         """Name of an XArray: that of a file, which may be none of those that a Snapshot lists."""
         return self.xarrays.get(number, f"file {number}" if number else "an XArray")
+
+    def control(self, place: int) -> str:
+        """What a control of the workload is called."""
+        return self.controls[place] if 0 <= place < len(self.controls) else f"control {place}"
 
 
 Arguments = tuple[int, int, int, int]
@@ -63,6 +70,20 @@ def _moved(a: Arguments, names: Names) -> str:
     return f"xa_node moved: {where} → {a[1]:#x}"
 
 
+def _compacted(order: int) -> str:
+    # The kernel's -1: all of memory, for nobody in particular.
+    return f", for order {order}" if 0 <= order <= MAX_PAGE_ORDER else ", of a whole zone"
+
+
+def _policy_set(a: Arguments, names: Names) -> str:
+    policies = list(POLICIES.items())
+    if not 0 <= a[0] < len(policies):
+        return f"policy {a[0]} changed"  # of a newer memviz
+    name, (values, _) = policies[a[0]]
+    before, now = (values[at] if 0 <= at < len(values) else str(at) for at in (a[2], a[1]))
+    return f"policy {name}: {before} → {now}"
+
+
 _WRITERS: Final[dict[int, tuple[str, Writer]]] = {
     trace.MM_PAGE_ALLOC: ("muted", lambda a, n: f"page allocated: pfn {a[0]:#x}, order {a[1]}"),
     trace.MM_PAGE_FREE: ("muted", lambda a, n: f"page freed: pfn {a[0]:#x}, order {a[1]}"),
@@ -81,8 +102,8 @@ _WRITERS: Final[dict[int, tuple[str, Writer]]] = {
     trace.REQUEST_END: ("plain", _request_end),
     trace.MM_VMSCAN_KSWAPD_WAKE: ("plain", lambda a, n: f"kswapd wakes for order {a[1]}"),
     trace.MM_VMSCAN_RECLAIM: ("plain", lambda a, n: f"reclaim: {count(a[0])} of {count(a[1])} pages dropped"),
-    trace.MM_COMPACTION_BEGIN: ("plain", lambda a, n: f"compaction begins, for order {a[1]}"),
-    trace.MM_COMPACTION_END: ("plain", lambda a, n: f"compaction ends: {count(a[3])} pages moved, for order {a[1]}"),
+    trace.MM_COMPACTION_BEGIN: ("plain", lambda a, n: f"compaction begins{_compacted(a[1])}"),
+    trace.MM_COMPACTION_END: ("plain", lambda a, n: f"compaction ends: {count(a[3])} pages moved{_compacted(a[1])}"),
     trace.MM_COMPACTION_DEFERRED: ("warn", lambda a, n: f"compaction deferred, for order {a[1]}"),
     trace.COMPACTION_PINNED: ("warn", lambda a, n: f"compaction: block {a[1]} pinned by {_owner(a[2])}, pfn {a[0]:#x}"),
     trace.ALLOC_CONTIG: (
@@ -130,6 +151,8 @@ _WRITERS: Final[dict[int, tuple[str, Writer]]] = {
     trace.KERNEL_BUG: ("bad", lambda a, n: "BUG: the kernel broke one of its rules"),
     trace.WORKLOAD_PHASE: ("info", lambda a, n: f"workload: phase {a[0]} begins"),
     trace.FILE_TRUNCATED: ("plain", lambda a, n: f"file {a[0]} truncated: {count(a[1])} pages freed"),
+    trace.POLICY_SET: ("info", _policy_set),
+    trace.WORKLOAD_SET: ("info", lambda a, n: f"{n.control(a[0])}: {a[2] / 1000:g} → {a[1] / 1000:g}"),
 }
 
 

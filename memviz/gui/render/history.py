@@ -18,10 +18,12 @@ from memviz.kernel.vmstat import unusable_free_index
 from memviz.snapshot import Snapshot, Structured
 
 FAILED, DEFRAG, SUCCESS, REFUSED = "failed request", "defragmentation", "success", "failed allocation"
-MARKER_KINDS: Final = (FAILED, DEFRAG, SUCCESS, REFUSED)
+TURNED = "policy or slider"
+MARKER_KINDS: Final = (FAILED, DEFRAG, SUCCESS, REFUSED, TURNED)
 """Requests are the user's, allocations those of the workload."""
 
-_MARKS: Final = table(trace.REQUEST_END, trace.DEFRAG_END, trace.ALLOC_FAILED)
+_TURNED: Final = (trace.POLICY_SET, trace.WORKLOAD_SET)
+_MARKS: Final = table(trace.REQUEST_END, trace.DEFRAG_END, trace.ALLOC_FAILED, *_TURNED)
 _SAME_NS: Final = 5_000_000
 
 
@@ -125,6 +127,8 @@ class History:
                 name, order = (SUCCESS if b else FAILED), a
             elif kind == trace.ALLOC_FAILED:
                 name, order = REFUSED, a
+            elif kind in _TURNED:
+                name, order = TURNED, -1
             else:
                 name, order = DEFRAG, -1
             time_ns = int(row["time"])

@@ -72,6 +72,12 @@ class ContiguityView(View):
         order = self._hover if self._hover >= 0 else self.order
         return self.bars.sentence(min(order, len(self.bars.now) - 1))
 
+    def as_text(self) -> str:
+        """Every order, as every order is seen."""
+        bars = self.bars
+        lines = [] if bars is None else [bars.sentence(order) for order in range(len(bars.now))]
+        return "\n".join([f"{self.header.title}  {self.header.subtitle}", *lines])
+
     def _describe(self) -> None:
         self.setAccessibleDescription(self.words())
 

@@ -143,7 +143,7 @@ class EventModel(QAbstractTableModel):
             if index.column() == 0:
                 return f"{instant(int(event['time']))} s"
             if index.column() == 1:
-                return f"CPU {int(event['cpu'])}"
+                return f"CPU {int(event['cpu'])}" if event["cpu"] >= 0 else "—"  # nobody's: a switch was turned
             return text_of(int(event["kind"]), arguments_of(event), self.names)
         if role == Qt.ItemDataRole.ForegroundRole:
             if index.column() < 2:

@@ -40,6 +40,7 @@ class RequestView(View):
         super().__init__(selection, theme, parent)
         self._request: RequestAnatomy | None = None
         self.anatomy: Anatomy | None = None
+        self._hint = ""
         self._links: list[tuple[QRectF, int]] = []
         self._stages: list[tuple[QRectF, int]] = []
         """Where each stage is drawn, and when it began, ns."""
@@ -56,6 +57,9 @@ class RequestView(View):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Take another request apart; the same one costs nothing."""
         self.snapshot = snapshot
+        if (hint := self.hint()) != self._hint:
+            self._hint = hint
+            self.update()
         if snapshot.request is self._request or snapshot.request == self._request:
             return
         self._request = snapshot.request

@@ -199,6 +199,7 @@ class StepperView(View):
             "play": self._button("play", "Play it, a few points a second", Run()),
             "end": self._button("skip-forward", "To the verdict (End)", Step(TO_THE_END, "point")),
         }
+        self._enable_buttons()
         self._lay_out()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(420, 200)
@@ -263,12 +264,17 @@ class StepperView(View):
             pane.button.setIcon(self.theme.icon("step-forward", "ui.text"))
             pane.update()
 
-    def _show_race(self) -> None:
+    def _enable_buttons(self) -> None:
+        """Those that lead somewhere: none while no case is chosen."""
         race = self.race
-        self.header.subtitle = f"point {race.position} · {race.found}" if race is not None else ""
         for name, button in self.buttons.items():
             begins = name in ("start", "back")
             button.setEnabled(race is not None and (race.position > 0 if begins else not race.ended))
+
+    def _show_race(self) -> None:
+        race = self.race
+        self.header.subtitle = f"point {race.position} · {race.found}" if race is not None else ""
+        self._enable_buttons()
         self._show_choosers(race)
         self.about.setHtml(self.html())
         self._fit_about()
@@ -369,6 +375,7 @@ class StepperView(View):
         name = str(item.data(Qt.ItemDataRole.UserRole))
         if self.race is None or self.race.name != name:
             self.case_chosen.emit(name)
+        self.setFocus()  # End and digits are the run's from here on, not the list's
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Arrows step, Home and End go to start and verdict, a digit steps that CPU."""

@@ -31,6 +31,7 @@ class StoryView(View):
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)
         self.report: DefragReport | None = None
+        self._hint = ""
         self.text = QTextBrowser(self)
         self.text.setAccessibleName("The last pass, step by step")
         self.text.setObjectName("story_text")
@@ -53,6 +54,9 @@ class StoryView(View):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Tell another pass; the same one costs nothing."""
         self.snapshot = snapshot
+        if (hint := self.hint()) != self._hint:
+            self._hint = hint
+            self.update()
         if snapshot.defrag is self.report or snapshot.defrag == self.report:
             return
         self.report = snapshot.defrag

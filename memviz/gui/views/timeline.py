@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render.curve import peaks
-from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, History, Marker
+from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, TURNED, History, Marker
 from memviz.gui.render.numbers import seconds
 from memviz.gui.render.tables import Table
 from memviz.gui.selection import Selection
@@ -25,6 +25,7 @@ _SIGNS: Final = {
     FAILED: ("✗", "chart.failed"),
     DEFRAG: ("◆", "chart.defrag"),
     SUCCESS: ("✓", "chart.retry"),
+    TURNED: ("⇄", "tone.info"),
     REFUSED: ("╷", "chart.failed"),
 }
 _MIN_SPAN_NS: Final = 100_000

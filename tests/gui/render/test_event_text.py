@@ -7,7 +7,7 @@ import pytest
 from memviz.gui.render.event_text import Names, cache_of, pfn_of, text_of, tone_of
 from memviz.kernel import trace
 
-NAMES = Names({1: "xa_node", 2: "dentry"}, {1: "file 17"})
+NAMES = Names({1: "xa_node", 2: "dentry"}, {1: "file 17"}, ("network 1, how often its turn comes",))
 
 
 def test_every_kind_of_event_has_words_of_its_own() -> None:
@@ -30,6 +30,14 @@ def test_every_kind_of_event_has_words_of_its_own() -> None:
         (trace.XA_NODE_MOVED, (0x1000, 0x2C200_248, 1, 0x4C0), "xa_node moved: file 17 [0x4c0] → 0x2c200248",
          "moved", 0x2C200, -1),
         (trace.RCU_GP_END, (117, 64, 0, 0), "RCU: grace period 117 ended, 64 callbacks", "plain", -1, -1),
+        (trace.POLICY_SET, (1, 1, 0, 0), "policy defrag_mode: 0 → 1", "info", -1, -1),
+        (trace.POLICY_SET, (10, 2, 0, 0), "policy rcu_wait: pass → object", "info", -1, -1),
+        (trace.POLICY_SET, (99, 2, 0, 0), "policy 99 changed", "info", -1, -1),
+        (trace.WORKLOAD_SET, (0, 2000, 500, 0), "network 1, how often its turn comes: 0.5 → 2", "info", -1, -1),
+        (trace.WORKLOAD_SET, (7, 2000, 500, 0), "control 7: 0.5 → 2", "info", -1, -1),
+        (trace.MM_COMPACTION_BEGIN, (1, -1, 0, 0), "compaction begins, of a whole zone", "plain", -1, -1),
+        (trace.MM_COMPACTION_END, (1, 255, 0, 12), "compaction ends: 12 pages moved, of a whole zone", "plain", -1, -1),
+        (trace.MM_COMPACTION_END, (1, 9, 0, 12), "compaction ends: 12 pages moved, for order 9", "plain", -1, -1),
         (trace.OBJECT_EVICTED, (0x5000, 2, 0, 0), "dentry object evicted: 0x5000", "moved", 5, 2),
     ],
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, History
+from memviz.gui.render.history import DEFRAG, FAILED, REFUSED, SUCCESS, TURNED, History
 from memviz.kernel import trace
 from memviz.kernel.vmstat import unusable_free_index
 from memviz.snapshot import EVENT_DTYPE
@@ -61,3 +61,10 @@ def test_markers_come_from_events_and_a_failure_is_marked_once() -> None:
         (SUCCESS, 9, 4),
         (REFUSED, 3, 6),
     ]
+
+
+def test_what_somebody_turned_is_marked() -> None:
+    history = History()
+    turned = events((1, 10, -1, trace.POLICY_SET, 1, 1, 0, 0), (2, 20, -1, trace.WORKLOAD_SET, 0, 2000, 1000, 0))
+    history.add(snapshot(events=turned))
+    assert [(one.kind, one.time_ns, one.seq) for one in history.markers] == [(TURNED, 10, 1), (TURNED, 20, 2)]

@@ -201,3 +201,17 @@ def test_why_there_is_no_event(qtbot: QtBot, selection: Selection, theme: Theme,
     view.kind.setCurrentIndex(0)
     view.show_snapshot(replace(none, state="running"))
     assert view.empty_words()[1] == "Whatever happens is listed here"
+
+
+def test_what_somebody_turned_is_listed_and_on_no_cpu(
+    qtbot: QtBot, selection: Selection, theme: Theme, log: EventLog
+) -> None:
+    view = events_view(qtbot, selection, theme, log)
+    source = SyntheticSource(8192)
+    fill(log, source, 10)
+    seq = int(log.events["seq"][-1]) + 1
+    log.add(frozen(np.array([(seq, 1 << 50, -1, trace.POLICY_SET, 1, 1, 0, 0)], EVENT_DTYPE)))
+    view.show_snapshot(source.snapshot())
+    assert first_row(view)[1:] == ["—", "policy defrag_mode: 0 → 1"]
+    view.kind.setCurrentIndex(view.kind.findText("Policies and sliders"))
+    assert view.model.rowCount() == 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import QRect, Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from memviz.gui.selection import Selection
 from memviz.gui.theme import Theme
-from memviz.gui.views.stepper import ABOUT_H, ICON_BELOW, LEAST_LIST_W, LIST_W, StepperView
+from memviz.gui.views.stepper import ABOUT_H, ICON_BELOW, LEAST_LIST_W, LIST_W, TO_THE_END, StepperView
 from memviz.races.catalogue import CASES
 from memviz.sources.base import Run, SetWorkload, Step, StepBack, StepCpu
 from memviz.sources.race import RaceSource
@@ -190,3 +191,26 @@ def test_titles_of_cases_are_read_whole_at_any_width(unlock: Stepped) -> None:
             room = QRect(0, 0, place.width() - 8, 1000)
             words = cases.fontMetrics().boundingRect(room, Qt.TextFlag.TextWordWrap, cases.item(row).text())
             assert words.height() <= place.height(), cases.item(row).text()
+
+
+def test_before_a_case_is_chosen_no_button_steps(qtbot: QtBot, selection: Selection, theme: Theme) -> None:
+    view = StepperView(selection, theme)
+    shown(qtbot, view, 1000, 520)
+    assert [name for name, button in view.buttons.items() if button.isEnabled()] == []
+    view.show_snapshot(SyntheticSource(8192).snapshot())
+    assert [name for name, button in view.buttons.items() if button.isEnabled()] == []
+    view.show_snapshot(RaceSource("race-posted-unlock", "").snapshot())
+    assert view.buttons["step"].isEnabled()
+    assert not view.buttons["back"].isEnabled()
+
+
+def test_who_clicks_a_case_has_its_keys(qtbot: QtBot, unlock: Stepped) -> None:
+    view = unlock.view
+    place = view.cases.visualItemRect(view.cases.item(2)).center()
+    qtbot.mouseClick(view.cases.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_End)
+    assert unlock.sent == [Step(TO_THE_END, "point")], "End is the run's, and not the list's"
+    assert view.cases.currentRow() == 2
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Home)
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_1)
+    assert unlock.sent[1:] == [StepBack(TO_THE_END), StepCpu(1)]
