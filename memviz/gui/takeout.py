@@ -37,9 +37,11 @@ class TakesOut(QMainWindow):
     def save_picture(self) -> None:
         """Ask where to, and write a picture of the window."""
         picture = self.grab().toImage()
-        drawing = export.svg_of(self, self.size(), self.windowTitle())
         path = self.ask_file("Save picture", "memviz.png", export.PICTURES)
         if path:
+            # A drawing of everything takes longer than a redraw may: only for who wants one.
+            wanted = Path(path).suffix.lower() == ".svg"
+            drawing = export.svg_of(self, self.size(), self.windowTitle()) if wanted else b""
             export.begin_picture(self.jobs, path, picture, lambda to, _: to.write_bytes(drawing))
 
     # -- taking out what is seen
