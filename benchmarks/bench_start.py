@@ -28,12 +28,13 @@ os.environ["XDG_CONFIG_HOME"] = sys.argv[2]
 begin = float(sys.argv[1])
 from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication
-from memviz.gui.main_window import MainWindow
+from memviz.gui.gallery import Card
+from memviz.gui.views.heatmap_map import HeatmapMap
 
 class FirstPaint(QObject):
     seen = False
     def eventFilter(self, watched, event):
-        if event.type() == QEvent.Type.Paint and not self.seen and isinstance(watched, MainWindow):
+        if event.type() == QEvent.Type.Paint and not self.seen and isinstance(watched, (Card, HeatmapMap)):
             self.seen = True
             QTimer.singleShot(0, self.told)
         return False
