@@ -329,6 +329,11 @@ class Control(NamedTuple):
     whole: bool
     """Only whole numbers."""
 
+    @property
+    def called(self) -> str:
+        """Whose it is and what it does, as sentences name it."""
+        return f"{self.who}, {self.title}"
+
 
 class Outcome(NamedTuple):
     """What became of a command, told in words."""

@@ -298,10 +298,11 @@ class CompareWindow(Dialog):
 
     def save_picture(self) -> None:
         """Ask where to, and write what is shown as PNG, JPEG or SVG."""
-        image, drawing = self.grab().toImage(), export.svg_of(self, self.size(), self.windowTitle())
+        image = self.grab().toImage()
         path = self._window.ask_file("Save the comparison as picture", "compare.png", export.PICTURES)
         if path:
-            export.begin_picture(self.jobs, path, image, lambda to, _: to.write_bytes(drawing))
+            draw = partial(export.drawing_of_all, self, self.windowTitle())
+            export.begin_picture(self.jobs, path, image, draw)
 
     def save_table(self) -> None:
         """Ask where to, and write what differs."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTabWidget, QWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QMainWindow, QTabBar, QTabWidget
 from shiboken6 import Shiboken
 
 from memviz.gui.panel import PanelDock, View
@@ -54,6 +55,19 @@ class PanelAction(QAction):
         self.setChecked(not dock.isHidden())
 
 
+class Page(Protocol):
+    """A widget that covers the window: the start page, or that of an experiment."""
+
+    def isHidden(self) -> bool:
+        """It does not."""
+
+    def installEventFilter(self, filter_: QObject, /) -> None:
+        """As any QObject."""
+
+    def tell(self, sentence: str) -> None:
+        """Say something in it."""
+
+
 class Cover(QObject):
     """Pages that cover the window, and panels that float: those would stand above the pages, so they go while one is
     there."""
@@ -61,13 +75,18 @@ class Cover(QObject):
     def __init__(self, docks: Docks, window: QMainWindow) -> None:
         super().__init__(window)
         self._docks = docks
-        self._pages: list[QWidget] = []
+        self._pages: list[Page] = []
         self._put_away: list[PanelDock] = []
 
-    def under(self, page: QWidget) -> None:
+    def under(self, page: Page) -> None:
         """``page`` may cover the window from now on."""
         self._pages.append(page)
         page.installEventFilter(self)
+
+    @property
+    def there(self) -> list[Page]:
+        """Those that cover the window now."""
+        return [page for page in self._pages if not page.isHidden()]
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """A page came or went."""
@@ -76,7 +95,7 @@ class Cover(QObject):
         return False
 
     def _look(self) -> None:
-        if any(not page.isHidden() for page in self._pages):
+        if self.there:
             floating = [one for one in self._docks.all.values() if one.isFloating() and not one.isHidden()]
             self._put_away += floating
             for dock in floating:

@@ -152,10 +152,10 @@ class Experiments(QObject):
         if page is None:
             return
         image = page.grab().toImage()
-        drawing = export.svg_of(page, page.size(), page.title.text())
         path = self.window.ask_file("Save the experiment as picture", "experiment.png", export.PICTURES)
         if path:
-            export.begin_picture(self.window.jobs, path, image, lambda to, _: to.write_bytes(drawing))
+            draw = partial(export.drawing_of_all, page, page.title.text())
+            export.begin_picture(self.window.jobs, path, image, draw)
 
     def save_table(self) -> None:
         """Ask where to, and write every figure of every run."""

@@ -26,6 +26,8 @@ from memviz.gui.render.picture import refusal
 from memviz.gui.render.tables import TABLES, Lines, Parts
 
 PICTURES: Final = "Picture (*.png);;Drawing (*.svg);;Smaller picture (*.jpg)"
+Writer = Callable[[Path, Progress], object]
+"""Writes a file; may look now and then whether it is called off."""
 _FORMATS: Final = {".jpg": b"jpeg", ".jpeg": b"jpeg"}
 _QUALITY: Final = 95
 """Of a JPEG: words and thin lines stay readable."""
@@ -55,20 +57,25 @@ def picture_of(dock: PanelDock) -> QPixmap:
     return dock.grab()
 
 
-def drawing_of(dock: PanelDock) -> Callable[[Path, Progress], object]:
+def drawing_of(dock: PanelDock) -> Writer:
     """The panel as SVG, now; what is returned writes it. A large picture in it is encoded only then."""
     bitmap = dock.view.bitmap()
     if bitmap is None:
-        drawing = svg_of(dock, dock.size(), dock.view.title)
-        return lambda path, _: path.write_bytes(drawing)
+        return drawing_of_all(dock, dock.view.title)
     stand_in = QImage(1, 1, QImage.Format.Format_RGB32)
     stand_in.fill(Qt.GlobalColor.black)
     dock.view.leave_out_bitmap(stand_in)
     try:
-        hollow = svg_of(dock, dock.size(), dock.view.title)
+        hollow = svg_of(dock, dock.view.title)
     finally:
         dock.view.leave_out_bitmap(None)
     return lambda path, _: path.write_bytes(_filled(hollow, bitmap))
+
+
+def drawing_of_all(widget: QWidget, title: str) -> Writer:
+    """``widget`` as SVG, now, all pictures in it as they are; what is returned writes it."""
+    drawing = svg_of(widget, title)
+    return lambda path, _: path.write_bytes(drawing)
 
 
 def _filled(drawing: bytes, bitmap: QImage) -> bytes:
@@ -87,8 +94,9 @@ def _filled(drawing: bytes, bitmap: QImage) -> bytes:
     return _IMAGE.sub(fill, drawing)
 
 
-def svg_of(widget: QWidget, size: QSize, title: str) -> bytes:
+def svg_of(widget: QWidget, title: str) -> bytes:
     """``widget`` as a drawing."""
+    size = widget.size()
     data = QByteArray()
     buffer = QBuffer(data)
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
@@ -117,19 +125,21 @@ def write_image(image: QImage, path: Path, suffix: str = ".png") -> None:
         raise OSError(errno.EIO, writer.errorString(), str(path))
 
 
-def begin_file(jobs: JobLine, path: str, suffix: str, write: Callable[[Path, Progress], object]) -> None:
+def begin_file(jobs: JobLine, path: str, suffix: str, write: Writer) -> None:
     """Begin to write a file; ``jobs`` says whether it is there in the end. ``suffix``: if ``path`` has none."""
     target = Path(path if Path(path).suffix else f"{path}{suffix}")
     jobs.start(f"Saving {target.name}", to_file(target, write), partial(_written, target))
 
 
-def begin_picture(jobs: JobLine, path: str, image: QImage, drawing: Callable[[Path, Progress], object]) -> None:
-    """Begin to write ``image``, or with ``drawing`` an SVG, as the name says; ``jobs`` says too what is refused."""
+def begin_picture(jobs: JobLine, path: str, image: QImage, draw: Callable[[], Writer]) -> None:
+    """Begin to write ``image``, or an SVG, as the name says; ``jobs`` says too what is refused. ``draw`` makes the SVG:
+    only for who wants one, as that takes longer than a redraw may.
+    """
     suffix = Path(path).suffix.lower()
     if why := refusal(path):
         jobs.told.emit(False, f"{why}.")
     elif suffix == ".svg":
-        begin_file(jobs, path, suffix, drawing)
+        begin_file(jobs, path, suffix, draw())
     else:
         begin_file(jobs, path, ".png", lambda to, _: write_image(image, to, suffix))
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Slot
+from PySide6.QtCore import QElapsedTimer, QObject, Slot
 
 from memviz.gui.docks import Docks
+from memviz.gui.once import once
 from memviz.gui.panel import PanelDock, Waiting
 from memviz.gui.session import Session
 from memviz.snapshot import Snapshot
@@ -39,13 +40,8 @@ class Feed(QObject):
         self._clock.start()
         self._shown_ms: dict[str, int] = {}
         self._shown_seq: dict[str, int] = {}
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(LATER_MS)
-        self._later.timeout.connect(self.show)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self.show)
+        self._later = once(self, self.show, LATER_MS)
+        self._soon = once(self, self.show)
         for dock in docks.all.values():
             dock.visibilityChanged.connect(self._visibility_changed)
             dock.broke.connect(partial(self._note, dock.view.title))

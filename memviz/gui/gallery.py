@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import (
     QAction,
     QFont,
@@ -25,6 +25,7 @@ from PySide6.QtWidgets import QApplication, QFrame, QGridLayout, QHBoxLayout, QL
 
 from memviz import resources
 from memviz.gui.controls import Button
+from memviz.gui.once import once
 from memviz.gui.painting import painted
 from memviz.gui.theme import Theme
 
@@ -175,9 +176,7 @@ class Gallery(QWidget):
         column.addWidget(self.area, 1)
         self.cards = [self._scenario_card(entry) for entry in entries]
         self.cards += [self._action_card(action) for action in others]
-        self._soon = QTimer(self)  # ``QTimer.singleShot(0, …)`` would come before what else the window has to answer
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._paint_it)
+        self._soon = once(self, self._paint_it)
         self._watched: tuple[Button, Card] | None = None
         """The button that has the focus, and its card: only that one's events are looked at."""
         application = QApplication.instance()

@@ -212,9 +212,8 @@ class MainWindow(OpensRuns):
         """Say in the status line what became of something, and on the page that lies over it."""
         self.session.outcome = Outcome(-1, "", ok, sentence)
         self.status.show_session()
-        for page in (self.gallery, self.experiments.page):
-            if page is not None and not page.isHidden():
-                page.tell(sentence)
+        for page in self.docks.cover.there:
+            page.tell(sentence)
 
     # -- what the actions do
 

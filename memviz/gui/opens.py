@@ -147,7 +147,7 @@ class OpensRuns(TakesOut):
     @property
     def covered(self) -> bool:
         """The start page, or that of an experiment, lies over the panels."""
-        return any(page is not None and not page.isHidden() for page in (self.gallery, self.experiments.page))
+        return bool(self.docks.cover.there)
 
     def uncover(self) -> None:
         """Take away what lies over the panels: the start page, or that of an experiment."""

@@ -77,6 +77,6 @@ def save_picture(path: str, window: QWidget) -> None:
     """Write ``window`` as what the name says, a PNG if it says nothing. Raises OSError when that can't be."""
     target = Path(path)
     if target.suffix.lower() == ".svg":
-        target.write_bytes(export.svg_of(window, window.size(), window.windowTitle()))
+        target.write_bytes(export.svg_of(window, window.windowTitle()))
     else:
         export.write_image(window.grab().toImage(), target, target.suffix)

@@ -332,7 +332,7 @@ class Session(QObject):
     def set_workload(self, name: str, value: str) -> None:
         """Turn a control of the workload."""
         known = self.snapshot.controls if self.snapshot is not None else ()
-        self.turned[name] = next((f"{one.who}, {one.title}" for one in known if one.name == name), name)
+        self.turned[name] = next((one.called for one in known if one.name == name), name)
         self.send(SetWorkload(name, value), f"Setting {name} to {value} …")
 
     def set_speed(self, ops_per_s: int) -> None:

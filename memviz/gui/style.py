@@ -12,10 +12,12 @@ from string import Template
 from time import perf_counter
 from typing import Final
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 from shiboken6 import Shiboken
+
+from memviz.gui.once import once
 
 _Role = QPalette.ColorRole
 ROLES: Final = {
@@ -157,9 +159,7 @@ class Restyle(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._soon = QTimer(self)  # ``QTimer.singleShot(0, …)`` would come before what else the window has to answer
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._go_on)
+        self._soon = once(self, self._go_on)
         self._waiting: deque[QWidget] = deque()
         self._still: list[QWidget] = []
         self._seen = 0

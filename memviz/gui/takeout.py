@@ -39,10 +39,8 @@ class TakesOut(QMainWindow):
         picture = self.grab().toImage()
         path = self.ask_file("Save picture", "memviz.png", export.PICTURES)
         if path:
-            # A drawing of everything takes longer than a redraw may: only for who wants one.
-            wanted = Path(path).suffix.lower() == ".svg"
-            drawing = export.svg_of(self, self.size(), self.windowTitle()) if wanted else b""
-            export.begin_picture(self.jobs, path, picture, lambda to, _: to.write_bytes(drawing))
+            draw = partial(export.drawing_of_all, self, self.windowTitle())
+            export.begin_picture(self.jobs, path, picture, draw)
 
     # -- taking out what is seen
 
@@ -59,7 +57,7 @@ class TakesOut(QMainWindow):
         image = export.picture_of(panel).toImage()
         path = self.ask_file(f"Save {panel.view.title} as picture", f"{panel.view.ident}.png", export.PICTURES)
         if path:
-            export.begin_picture(self.jobs, path, image, export.drawing_of(panel))
+            export.begin_picture(self.jobs, path, image, partial(export.drawing_of, panel))
 
     def export_table(self, dock: PanelDock | None = None) -> None:
         """Ask where to, and write the table of a panel."""

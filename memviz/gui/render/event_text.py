@@ -13,7 +13,7 @@ from memviz.gui.render.numbers import count, duration
 from memviz.kernel import trace
 from memviz.kernel.page import MAX_PAGE_ORDER, OWNER_NAMES, PAGE_SHIFT
 from memviz.kernel.policies import POLICIES
-from memviz.snapshot import Snapshot
+from memviz.snapshot import Control, Snapshot
 
 PFN_FIELDS: Final = ("pfn",)
 ADDRESS_FIELDS: Final = ("addr", "to")
@@ -25,7 +25,7 @@ class Names:
 
     caches: Mapping[int, str] = field(default_factory=dict)
     xarrays: Mapping[int, str] = field(default_factory=dict)
-    controls: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
 
     @staticmethod
     def of(snapshot: Snapshot) -> Names:
@@ -33,7 +33,7 @@ class Names:
         return Names(
             {cache.id: cache.name for cache in snapshot.caches},
             {xarray.id: xarray.name for xarray in snapshot.xarrays},
-            tuple(f"{one.who}, {one.title}" for one in snapshot.controls),
+            snapshot.controls,
         )
 
     def cache(self, number: int) -> str:
@@ -46,7 +46,7 @@ class Names:
 
     def control(self, place: int) -> str:
         """What a control of the workload is called."""
-        return self.controls[place] if 0 <= place < len(self.controls) else f"control {place}"
+        return self.controls[place].called if 0 <= place < len(self.controls) else f"control {place}"
 
 
 Arguments = tuple[int, int, int, int]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from math import ceil, floor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from memviz.kernel.page import MAX_PAGE_ORDER
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
+S = TypeVar("S", bound=np.generic)
 
 CELL_GAP_FROM: Final = 5.0
 """Cells this wide and high (device pixels) have a gap between them."""
@@ -135,21 +136,6 @@ class HeatmapImage:
             self._outside = outside if outside.any() else None
         return self._index_known
 
-    # Arrays of this size are given back to the system when they are dropped: to take them anew with every picture would
-    # double what the picture costs.
-
-    def _room_for_bytes(self, name: str, shape: tuple[int, ...]) -> U8:
-        found = self._bytes.get(name)
-        if found is None or found.shape != shape:
-            found = self._bytes[name] = np.empty(shape, np.uint8)
-        return found
-
-    def _room_for_words(self, name: str, shape: tuple[int, ...]) -> U32:
-        found = self._words.get(name)
-        if found is None or found.shape != shape:
-            found = self._words[name] = np.empty(shape, np.uint32)
-        return found
-
     def _choose_lod(self, layout: Layout, tile_w: float, tile_h: float) -> Lod:
         """The finest level whose every cell gets a pixel."""
         lods = layout.lods()
@@ -166,7 +152,10 @@ class HeatmapImage:
             return np.zeros(self._index.shape, np.uint8)
         level = pyramid.levels[min(self.lod.level, len(pyramid.levels) - 1)]
         index = self._index
-        ranks, other = self._room_for_bytes("ranks", index.shape), self._room_for_bytes("other", index.shape)
+        ranks, other = (
+            _room(self._bytes, np.uint8, "ranks", index.shape),
+            _room(self._bytes, np.uint8, "other", index.shape),
+        )
         np.take(level, index, out=ranks, mode="clip")
         for plane in self.lod.planes[1:]:
             np.maximum(ranks, np.take(level[plane:], index, out=other, mode="clip"), out=ranks)
@@ -179,8 +168,8 @@ class HeatmapImage:
         assert self._columns is not None, "set_view comes first"
         assert self._rows is not None
         ranks = self.ranks(pyramid)
-        wide = self._room_for_words("wide", (ranks.shape[0] + 1, self.width))
-        pixels = self._room_for_words("pixels", (self.height, self.width))
+        wide = _room(self._words, np.uint32, "wide", (ranks.shape[0] + 1, self.width))
+        pixels = _room(self._words, np.uint32, "pixels", (self.height, self.width))
         drawn = (palette.tobytes(), background)
         changed = self._changed(ranks) if drawn == self._drawn else None
         if changed is None:
@@ -203,7 +192,7 @@ class HeatmapImage:
         before = self._bytes.get("before")
         if before is None or before.shape != ranks.shape:
             return None
-        differs = self._room_for_bytes("differs", ranks.shape).view(np.bool_)
+        differs = _room(self._bytes, np.uint8, "differs", ranks.shape).view(np.bool_)
         changed = np.zeros(ranks.shape[0] + 1, np.bool_)
         np.not_equal(ranks, before, out=differs).any(axis=1, out=changed[:-1])
         return changed if np.count_nonzero(changed) * 2 < changed.size else None
@@ -214,11 +203,11 @@ class HeatmapImage:
         """Rows of cells as lines of pixels, shape (rows, width)."""
         assert self._columns is not None
         rows, columns = ranks.shape
-        colors = self._room_for_words("colors", ranks.shape)
+        colors = _room(self._words, np.uint32, "colors", ranks.shape)
         np.take(palette, ranks, out=colors, mode="clip")
         if outside is not None:
             colors[outside] = background
-        cells = self._room_for_words("cells", (rows, columns + 1))
+        cells = _room(self._words, np.uint32, "cells", (rows, columns + 1))
         cells[:, :-1], cells[:, -1] = colors, background
         return np.take(cells, self._columns.pixel, axis=1, out=out, mode="clip")
 
@@ -294,6 +283,16 @@ class HeatmapImage:
         firsts = units[np.concatenate(([0], breaks + 1))]
         lasts = units[np.concatenate((breaks, [units.size - 1]))]
         return tuple(zip((firsts * _UNIT).tolist(), ((lasts + 1) * _UNIT).tolist(), strict=True))
+
+
+def _room(kept: dict[str, npt.NDArray[S]], kind: type[S], name: str, shape: tuple[int, ...]) -> npt.NDArray[S]:
+    """The array of that name, with whatever is in it. Arrays of this size are given back to the system when they are
+    dropped: to take them anew with every picture would double what the picture costs.
+    """
+    found = kept.get(name)
+    if found is None or found.shape != shape:
+        found = kept[name] = np.empty(shape, kind)
+    return found
 
 
 def largest_zoom(layout: Layout, width: int, height: int) -> float:

@@ -57,6 +57,18 @@ class CpuLanesView(View):
     )
     empty: ClassVar[str] = "Nothing is known about CPUs"
     period_ms: ClassVar[int] = 30
+    own_keys = frozenset(
+        {
+            Qt.Key.Key_Up,
+            Qt.Key.Key_Down,
+            Qt.Key.Key_Left,
+            Qt.Key.Key_Right,
+            Qt.Key.Key_Plus,
+            Qt.Key.Key_Equal,
+            Qt.Key.Key_Minus,
+            Qt.Key.Key_0,
+        }
+    )
 
     def __init__(
         self, selection: Selection, theme: Theme, history: render.History, parent: QWidget | None = None
@@ -342,14 +354,6 @@ class CpuLanesView(View):
         self.span = span
         self.update()
 
-    def event(self, event: QEvent) -> bool:
-        """Arrows belong to the lanes while they have the focus."""
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
-            if event.key() in _KEYS and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-                event.accept()
-                return True
-        return super().event(event)
-
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up, down: another CPU. Left, right: back and forth in time. + - 0: zoom."""
         key, window = event.key(), self._window()
@@ -389,13 +393,3 @@ def standing_words(cpu: Cpu) -> str:
 
 _LINE: Final = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine | Qt.TextFlag.TextDontClip
 """Words in a low lane keep what is below their line: xa_lock is not xa lock."""
-_KEYS: Final = (
-    Qt.Key.Key_Up,
-    Qt.Key.Key_Down,
-    Qt.Key.Key_Left,
-    Qt.Key.Key_Right,
-    Qt.Key.Key_Plus,
-    Qt.Key.Key_Equal,
-    Qt.Key.Key_Minus,
-    Qt.Key.Key_0,
-)

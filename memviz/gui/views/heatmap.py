@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QRectF, QTimer
+from PySide6.QtCore import QRectF
 from PySide6.QtGui import (
     QAction,
     QActionGroup,
@@ -17,6 +17,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
+from memviz.gui.once import once
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
 from memviz.gui.render import heatmap_modes, heatmap_text
@@ -83,18 +84,9 @@ class HeatmapView(View):
         self._box_total: tuple[str, ...] = ()
         self._box_due = 0.0
         self._sorter = Sorter(self.pyramid)
-        self._again = QTimer(self)
-        self._again.setSingleShot(True)
-        self._again.setInterval(12)
-        self._again.timeout.connect(self._sort)
-        self._recount = QTimer(self)
-        self._recount.setSingleShot(True)
-        self._recount.setInterval(int(_COUNT_S * 1000))
-        self._recount.timeout.connect(self._show_legend)
-        self._sight = QTimer(self)
-        self._sight.setSingleShot(True)
-        self._sight.setInterval(_SIGHT_MS)
-        self._sight.timeout.connect(self._tell_sight)
+        self._again = once(self, self._sort, 12)
+        self._recount = once(self, self._show_legend, int(_COUNT_S * 1000))
+        self._sight = once(self, self._tell_sight, _SIGHT_MS)
         self._layout_of: tuple[object, ...] = ()
         self.shown_end = ShownEnd()
         self._end = 0

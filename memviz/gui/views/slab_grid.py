@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QAction,
     QFontMetricsF,
@@ -59,6 +59,18 @@ class SlabGridView(View):
     )
     empty: ClassVar[str] = "No slabs to show"
     period_ms: ClassVar[int] = 45
+    own_keys = frozenset(
+        {
+            Qt.Key.Key_Up,
+            Qt.Key.Key_Down,
+            Qt.Key.Key_Left,
+            Qt.Key.Key_Right,
+            Qt.Key.Key_PageUp,
+            Qt.Key.Key_PageDown,
+            Qt.Key.Key_Home,
+            Qt.Key.Key_End,
+        }
+    )
 
     def __init__(self, selection: Selection, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(selection, theme, parent)
@@ -374,17 +386,9 @@ class SlabGridView(View):
         self._bar.setValue(self._bar.value() - round(event.angleDelta().y() / 40))
         event.accept()
 
-    def event(self, event: QEvent) -> bool:
-        """Arrows belong to the grid while it has the focus."""
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
-            if event.key() in _KEYS and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-                event.accept()
-                return True
-        return super().event(event)
-
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Up, down, page up, page down, home, end: another slab. Left, right: another object of it."""
-        if event.key() not in _KEYS or self.snapshot is None or not self._shown_pfns.size:
+        if event.key() not in self.own_keys or self.snapshot is None or not self._shown_pfns.size:
             super().keyPressEvent(event)
             return
         row, number = self._picked()
@@ -434,15 +438,3 @@ class SlabGridView(View):
         if row >= 0:
             self._show_row(row)
         self.update()
-
-
-_KEYS: Final = (
-    Qt.Key.Key_Up,
-    Qt.Key.Key_Down,
-    Qt.Key.Key_Left,
-    Qt.Key.Key_Right,
-    Qt.Key.Key_PageUp,
-    Qt.Key.Key_PageDown,
-    Qt.Key.Key_Home,
-    Qt.Key.Key_End,
-)

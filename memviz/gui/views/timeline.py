@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
-from PySide6.QtWidgets import QToolTip, QWidget
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
+from PySide6.QtWidgets import QWidget
 
 from memviz.gui.painting import painted
 from memviz.gui.panel import View
@@ -271,14 +271,12 @@ class TimelineView(View):
                 painter.setBrush(color)
                 painter.drawPolygon(QPolygonF(flag))
 
-    def event(self, event: QEvent) -> bool:
-        """What a note says, beside the pointer."""
-        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            note = self.note_at(event.pos().x(), event.pos().y())
-            words = self.missing_at(event.pos().x()) if event.pos().y() >= self.height() - _STRIP else ""
-            QToolTip.showText(event.globalPos(), words if note is None else note.text or "A bookmark", self)
-            return True
-        return super().event(event)
+    def tip_at(self, at: QPointF) -> str:
+        """What a note says, or what is missing."""
+        note = self.note_at(at.x(), at.y())
+        if note is not None:
+            return note.text or "A bookmark"
+        return self.missing_at(at.x()) if at.y() >= self.height() - _STRIP else ""
 
     def _paint_cursor(self, painter: QPainter) -> None:
         time_ns = self.selection.now.time_ns

@@ -6,8 +6,10 @@ import pytest
 
 from memviz.gui.render.event_text import Names, cache_of, pfn_of, text_of, tone_of
 from memviz.kernel import trace
+from memviz.snapshot import Control
 
-NAMES = Names({1: "xa_node", 2: "dentry"}, {1: "file 17"}, ("network 1, how often its turn comes",))
+OFTEN = Control("0.share", "network 1", "how often its turn comes", 2.0, 0.0, 4.0, whole=False)
+NAMES = Names({1: "xa_node", 2: "dentry"}, {1: "file 17"}, (OFTEN,))
 
 
 def test_every_kind_of_event_has_words_of_its_own() -> None:
